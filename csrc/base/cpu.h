@@ -1,0 +1,27 @@
+// Which instruction sets this machine runs, as a mask that callers may narrow or inject.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sn {
+
+enum class Isa : int { scalar = 0, avx2 = 1, avx512 = 2, neon = 3 };
+constexpr int kIsaCount = 4;
+
+using IsaMask = std::uint32_t;
+constexpr IsaMask isa_bit(Isa isa) { return IsaMask{1} << static_cast<int>(isa); }
+
+const char* isa_name(Isa isa);
+
+// ISAs that this binary holds kernels for AND this CPU (and its OS) can run. Always holds scalar.
+IsaMask available_isas();
+
+// The ISA to compile for: `requested` if not empty, else SPARSENET_FORCE_ISA if set, else the best one
+// available. Throws InvalidArgument when the name is unknown or the machine cannot run it.
+Isa select_isa(const std::string& requested = {});
+
+std::vector<std::string> isa_names(IsaMask mask);
+
+}  // namespace sn

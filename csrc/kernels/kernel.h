@@ -1,0 +1,34 @@
+// What every kernel looks like to the plan: a function over a range of independent tasks. A kernel trusts its
+// parameters (the graph was verified, the plan packed them), allocates nothing, throws nothing, uses no STL.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sn {
+
+constexpr int kMaxStepInputs = 8;
+
+struct KernelArgs {
+  const float* in[kMaxStepInputs];  // activations, contiguous, [batch, ...] row-major
+  float* out;                       // the same
+  std::int64_t batch;               // >= 1
+  void* scratch;                    // this thread's own, kAlign-aligned, Step::scratch_bytes long
+};
+
+// Computes tasks [begin, end) of tasks(params, batch). Tasks write disjoint parts of the output. `params` points to
+// the family's own parameter struct.
+using KernelFn = void (*)(const void* params, const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept;
+using TasksFn = std::int64_t (*)(const void* params, std::int64_t batch) noexcept;
+
+// y = act(x), as an epilogue or on its own. a, b: see ops.inc.
+enum class Act : int {
+  none, relu, clip, leaky_relu, silu, hard_swish, hard_sigmoid, sigmoid, tanh, gelu, gelu_tanh, exp, sqrt, abs, neg
+};
+
+struct Epilogue {
+  Act act = Act::none;
+  float a = 0, b = 0;
+};
+
+}  // namespace sn

@@ -1,0 +1,44 @@
+// One step of a plan, and how a node becomes steps.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "graph/graph.h"
+#include "kernels/kernel.h"
+
+namespace sn {
+
+// What explain() shows of a step.
+struct StepInfo {
+  std::string node, op, kernel;  // kernel = its table name, e.g. "spmm_1x1_r8_avx512"
+  std::string why;               // why this kernel: "tuned: 1.31 ms (gemm 2.90)", "density 0.97", ...
+  Shape out_shape;
+  std::int64_t weights = 0, nnz = 0;  // elements of the weight, nonzeros of it
+  double macs = 0, useful_macs = 0;   // per sample, dense and over nonzeros only
+  std::size_t packed_bytes = 0;
+};
+
+struct Step {
+  KernelFn fn = nullptr;
+  TasksFn tasks = nullptr;
+  std::shared_ptr<const void> params;  // owns the packed weights too
+  std::vector<ValueId> in;             // activations only: what becomes KernelArgs::in, at most kMaxStepInputs
+  ValueId out = kNoValue;
+  std::size_t scratch_bytes = 0;       // per thread, for any batch
+  StepInfo info;
+};
+
+// Turns one node into one step for `isa`. Throws UnsupportedOp if no kernel can do it. Each op's lowering
+// function stands in plan/lower_<family>.cpp; the table from Op to function in plan/lower.cpp.
+struct LowerContext {
+  const Graph& graph;
+  Isa isa;
+};
+using LowerFn = Step (*)(const LowerContext&, const Node&);
+
+Epilogue epilogue_of(const Node& node);  // from the attributes act, act_a, act_b
+
+}  // namespace sn
