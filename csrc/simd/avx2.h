@@ -1,0 +1,70 @@
+// Vec for AVX2 + FMA: eight lanes. Contract: scalar.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#ifndef SN_ISA
+#error "define SN_ISA before including a simd header"
+#endif
+#define SN_INLINE inline __attribute__((always_inline))
+
+namespace sn {
+namespace SN_ISA {
+
+constexpr int VL = 8;
+struct V { __m256 v; };
+struct M { __m256 m; };
+
+// lanes < n: all ones
+SN_INLINE __m256i first_lanes(int n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
+}
+
+SN_INLINE V load(const float* p) { return {_mm256_loadu_ps(p)}; }
+SN_INLINE V loada(const float* p) { return {_mm256_load_ps(p)}; }
+SN_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
+SN_INLINE void storea(float* p, V a) { _mm256_store_ps(p, a.v); }
+SN_INLINE V load_n(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
+SN_INLINE void store_n(float* p, V a, int n) { _mm256_maskstore_ps(p, first_lanes(n), a.v); }
+SN_INLINE V load_strided(const float* p, int64_t s) {
+  return {_mm256_setr_ps(p[0], p[s], p[2 * s], p[3 * s], p[4 * s], p[5 * s], p[6 * s], p[7 * s])};
+}
+SN_INLINE V gather(const float* base, const uint16_t* idx) {
+  const __m256i i = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(idx)));
+  return {_mm256_i32gather_ps(base, i, 4)};
+}
+SN_INLINE V set1(float x) { return {_mm256_set1_ps(x)}; }
+SN_INLINE V zero() { return {_mm256_setzero_ps()}; }
+SN_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }
+SN_INLINE V sub(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
+SN_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }
+SN_INLINE V div(V a, V b) { return {_mm256_div_ps(a.v, b.v)}; }
+SN_INLINE V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+SN_INLINE V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }
+SN_INLINE V min(V a, V b) { return {_mm256_min_ps(a.v, b.v)}; }
+SN_INLINE V abs(V a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+SN_INLINE V sqrt(V a) { return {_mm256_sqrt_ps(a.v)}; }
+SN_INLINE V nearest(V a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+SN_INLINE V scale2(V a, V n) {  // 2^n has the bit pattern (n + 127) << 23
+  const __m256i e = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23);
+  return {_mm256_mul_ps(a.v, _mm256_castsi256_ps(e))};
+}
+SN_INLINE M lt(V a, V b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+SN_INLINE V select(M m, V a, V b) { return {_mm256_blendv_ps(b.v, a.v, m.m)}; }
+SN_INLINE float hsum(V a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+SN_INLINE float hmax(V a) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+}  // namespace SN_ISA
+}  // namespace sn

@@ -1,0 +1,56 @@
+// Vec for AVX-512 F/BW/DQ/VL: sixteen lanes. Contract: scalar.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#ifndef SN_ISA
+#error "define SN_ISA before including a simd header"
+#endif
+#define SN_INLINE inline __attribute__((always_inline))
+
+namespace sn {
+namespace SN_ISA {
+
+constexpr int VL = 16;
+struct V { __m512 v; };
+struct M { __mmask16 m; };
+
+SN_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+SN_INLINE V load(const float* p) { return {_mm512_loadu_ps(p)}; }
+SN_INLINE V loada(const float* p) { return {_mm512_load_ps(p)}; }
+SN_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
+SN_INLINE void storea(float* p, V a) { _mm512_store_ps(p, a.v); }
+SN_INLINE V load_n(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
+SN_INLINE void store_n(float* p, V a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a.v); }
+SN_INLINE V load_strided(const float* p, int64_t s) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return {_mm512_i32gather_ps(_mm512_mullo_epi32(lane, _mm512_set1_epi32(static_cast<int>(s))), p, 4)};
+}
+SN_INLINE V gather(const float* base, const uint16_t* idx) {
+  const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));
+  return {_mm512_i32gather_ps(i, base, 4)};
+}
+SN_INLINE V set1(float x) { return {_mm512_set1_ps(x)}; }
+SN_INLINE V zero() { return {_mm512_setzero_ps()}; }
+SN_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }
+SN_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
+SN_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
+SN_INLINE V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
+SN_INLINE V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+SN_INLINE V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }
+SN_INLINE V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }
+SN_INLINE V abs(V a) { return {_mm512_abs_ps(a.v)}; }
+SN_INLINE V sqrt(V a) { return {_mm512_sqrt_ps(a.v)}; }
+SN_INLINE V nearest(V a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+SN_INLINE V scale2(V a, V n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+SN_INLINE M lt(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+SN_INLINE V select(M m, V a, V b) { return {_mm512_mask_blend_ps(m.m, b.v, a.v)}; }
+SN_INLINE float hsum(V a) { return _mm512_reduce_add_ps(a.v); }
+SN_INLINE float hmax(V a) { return _mm512_reduce_max_ps(a.v); }
+
+}  // namespace SN_ISA
+}  // namespace sn

@@ -1,0 +1,65 @@
+// Vec for AArch64 NEON: four lanes. Contract: scalar.h.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+#include <cstring>
+
+#ifndef SN_ISA
+#error "define SN_ISA before including a simd header"
+#endif
+#define SN_INLINE inline __attribute__((always_inline))
+
+namespace sn {
+namespace SN_ISA {
+
+constexpr int VL = 4;
+struct V { float32x4_t v; };
+struct M { uint32x4_t m; };
+
+SN_INLINE V load(const float* p) { return {vld1q_f32(p)}; }
+SN_INLINE V loada(const float* p) { return {vld1q_f32(p)}; }
+SN_INLINE void store(float* p, V a) { vst1q_f32(p, a.v); }
+SN_INLINE void storea(float* p, V a) { vst1q_f32(p, a.v); }
+SN_INLINE V load_n(const float* p, int n) {  // NEON has no masked load
+  float t[4] = {0, 0, 0, 0};
+  for (int i = 0; i < n && i < 4; ++i) t[i] = p[i];
+  return {vld1q_f32(t)};
+}
+SN_INLINE void store_n(float* p, V a, int n) {
+  float t[4];
+  vst1q_f32(t, a.v);
+  for (int i = 0; i < n && i < 4; ++i) p[i] = t[i];
+}
+SN_INLINE V load_strided(const float* p, int64_t s) {
+  const float t[4] = {p[0], p[s], p[2 * s], p[3 * s]};
+  return {vld1q_f32(t)};
+}
+SN_INLINE V gather(const float* base, const uint16_t* idx) {
+  const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
+  return {vld1q_f32(t)};
+}
+SN_INLINE V set1(float x) { return {vdupq_n_f32(x)}; }
+SN_INLINE V zero() { return {vdupq_n_f32(0.0f)}; }
+SN_INLINE V add(V a, V b) { return {vaddq_f32(a.v, b.v)}; }
+SN_INLINE V sub(V a, V b) { return {vsubq_f32(a.v, b.v)}; }
+SN_INLINE V mul(V a, V b) { return {vmulq_f32(a.v, b.v)}; }
+SN_INLINE V div(V a, V b) { return {vdivq_f32(a.v, b.v)}; }
+SN_INLINE V fma(V a, V b, V c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+SN_INLINE V max(V a, V b) { return {vmaxq_f32(a.v, b.v)}; }
+SN_INLINE V min(V a, V b) { return {vminq_f32(a.v, b.v)}; }
+SN_INLINE V abs(V a) { return {vabsq_f32(a.v)}; }
+SN_INLINE V sqrt(V a) { return {vsqrtq_f32(a.v)}; }
+SN_INLINE V nearest(V a) { return {vrndnq_f32(a.v)}; }
+SN_INLINE V scale2(V a, V n) {  // 2^n has the bit pattern (n + 127) << 23
+  const int32x4_t e = vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n.v), vdupq_n_s32(127)), 23);
+  return {vmulq_f32(a.v, vreinterpretq_f32_s32(e))};
+}
+SN_INLINE M lt(V a, V b) { return {vcltq_f32(a.v, b.v)}; }
+SN_INLINE V select(M m, V a, V b) { return {vbslq_f32(m.m, a.v, b.v)}; }
+SN_INLINE float hsum(V a) { return vaddvq_f32(a.v); }
+SN_INLINE float hmax(V a) { return vmaxvq_f32(a.v); }
+
+}  // namespace SN_ISA
+}  // namespace sn

@@ -1,0 +1,50 @@
+// Vec for no SIMD at all: one lane. This header is also the contract of the others: each ISA's header defines the
+// same names in its own namespace with VL lanes, and generic kernel bodies use nothing else. Everything sits in the
+// namespace of the ISA, and ISA files include no inline library code (<algorithm>, <vector>): were one such function
+// compiled with AVX-512 flags, the linker could pick that copy for the whole program (the ODR trap).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#ifndef SN_ISA
+#error "define SN_ISA before including a simd header"
+#endif
+#define SN_INLINE inline __attribute__((always_inline))
+
+namespace sn {
+namespace SN_ISA {
+
+constexpr int VL = 1;
+struct V { float v; };
+struct M { bool m; };  // a mask, one flag a lane
+
+SN_INLINE V load(const float* p) { return {*p}; }
+SN_INLINE V loada(const float* p) { return {*p}; }  // p aligned to the vector's size
+SN_INLINE void store(float* p, V a) { *p = a.v; }
+SN_INLINE void storea(float* p, V a) { *p = a.v; }
+SN_INLINE V load_n(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }  // lanes >= n are zero and not touched
+SN_INLINE void store_n(float* p, V a, int n) { if (n > 0) *p = a.v; }
+SN_INLINE V load_strided(const float* p, int64_t stride) { (void)stride; return {*p}; }  // p[i * stride]
+SN_INLINE V gather(const float* base, const uint16_t* idx) { return {base[*idx]}; }
+SN_INLINE V set1(float x) { return {x}; }
+SN_INLINE V zero() { return {0.0f}; }
+SN_INLINE V add(V a, V b) { return {a.v + b.v}; }
+SN_INLINE V sub(V a, V b) { return {a.v - b.v}; }
+SN_INLINE V mul(V a, V b) { return {a.v * b.v}; }
+SN_INLINE V div(V a, V b) { return {a.v / b.v}; }
+SN_INLINE V fma(V a, V b, V c) { return {a.v * b.v + c.v}; }  // a*b + c; one rounding where the ISA has it
+SN_INLINE V max(V a, V b) { return {a.v > b.v ? a.v : b.v}; }  // b where either is NaN
+SN_INLINE V min(V a, V b) { return {a.v < b.v ? a.v : b.v}; }
+SN_INLINE V abs(V a) { return {std::fabs(a.v)}; }
+SN_INLINE V sqrt(V a) { return {std::sqrt(a.v)}; }
+SN_INLINE V nearest(V a) { return {std::nearbyint(a.v)}; }  // to an integer, ties to even
+SN_INLINE V scale2(V a, V n) { return {std::ldexp(a.v, static_cast<int>(n.v))}; }  // a * 2^n, n integral in [-126, 127]
+SN_INLINE M lt(V a, V b) { return {a.v < b.v}; }
+SN_INLINE V select(M m, V a, V b) { return m.m ? a : b; }  // m ? a : b
+SN_INLINE float hsum(V a) { return a.v; }
+SN_INLINE float hmax(V a) { return a.v; }
+
+}  // namespace SN_ISA
+}  // namespace sn
