@@ -1,0 +1,141 @@
+// _core.Engine: buffers in, buffers out. What users may hand in (kinds of arrays, dtypes, strides) is decided in
+// sparsenet/engine.py, which words the errors; here only what would be undefined behaviour is refused.
+#include "plan/engine.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "base/error.h"
+
+namespace py = pybind11;
+
+namespace sn {
+namespace {
+
+py::tuple shape_tuple(const Shape& shape) {
+  py::tuple out(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    out[i] = shape[i] == kBatch ? py::object(py::none()) : py::object(py::int_(shape[i]));
+  }
+  return out;
+}
+
+py::list infos(const std::vector<TensorInfo>& tensors) {
+  py::list out;
+  for (const TensorInfo& t : tensors) out.append(py::make_tuple(t.name, shape_tuple(t.shape)));
+  return out;
+}
+
+// Elements per sample: axis 0 is the batch, whether fixed or not.
+std::int64_t sample_size(const Shape& shape) {
+  std::int64_t n = 1;
+  for (std::size_t i = 1; i < shape.size(); ++i) n *= shape[i];
+  return n;
+}
+
+float* checked_data(const py::handle& object, const TensorInfo& info, std::int64_t batch, bool writable) {
+  if (!py::isinstance<py::array>(object)) fail(ErrorCode::InvalidArgument, "'", info.name, "': expected an ndarray");
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  const bool fits = py::isinstance<py::array_t<float>>(array) && (array.flags() & py::array::c_style) &&
+                    array.size() == batch * sample_size(info.shape) && (!writable || array.writeable());
+  if (!fits) {
+    fail(ErrorCode::Shape, "'", info.name, "': expected a C-contiguous ", writable ? "writable " : "",
+         "float32 array of shape ", to_string(info.shape), " with N = ", batch);
+  }
+  return const_cast<float*>(static_cast<const float*>(array.data()));
+}
+
+std::vector<float*> checked_all(const py::sequence& arrays, const std::vector<TensorInfo>& infos, std::int64_t batch,
+                                bool writable) {
+  if (arrays.size() != infos.size()) {
+    fail(ErrorCode::InvalidArgument, "expected ", infos.size(), writable ? " outputs" : " inputs", ", got ",
+         arrays.size());
+  }
+  std::vector<float*> out;
+  for (std::size_t i = 0; i < infos.size(); ++i) {
+    out.push_back(checked_data(py::object(arrays[i]), infos[i], batch, writable));
+  }
+  return out;
+}
+
+py::dict step_dict(const StepInfo& s) {
+  py::dict d;
+  d["node"] = s.node;
+  d["op"] = s.op;
+  d["kernel"] = s.kernel;
+  d["why"] = s.why;
+  d["shape"] = shape_tuple(s.out_shape);
+  d["weights"] = s.weights;
+  d["nnz"] = s.nnz;
+  d["macs"] = s.macs;
+  d["useful_macs"] = s.useful_macs;
+  d["packed_bytes"] = s.packed_bytes;
+  return d;
+}
+
+std::shared_ptr<Engine> compile(const Graph& graph, int threads, bool tune, double tune_seconds, std::int64_t batch,
+                                const std::string& isa, const std::string& kernel, bool passes,
+                                const std::vector<std::string>& disabled_passes) {
+  CompileOptions options;
+  options.threads = threads;
+  options.tune = tune;
+  options.tune_seconds = tune_seconds;
+  options.batch = batch;
+  options.isa = isa;
+  options.kernel = kernel;
+  options.passes = passes;
+  options.disabled_passes = disabled_passes;
+  Graph copy = graph;
+  py::gil_scoped_release release;
+  // pybind11 holders are to non-const; every method bound below is const.
+  return std::const_pointer_cast<Engine>(Engine::compile(std::move(copy), options));
+}
+
+void run(const Engine& engine, std::int64_t batch, const py::sequence& inputs, const py::sequence& outputs) {
+  const std::vector<float*> in = checked_all(inputs, engine.inputs(), batch, false);
+  const std::vector<float*> out = checked_all(outputs, engine.outputs(), batch, true);
+  py::gil_scoped_release release;
+  engine.run(batch, in.data(), out.data());
+}
+
+py::tuple run_timed(const Engine& engine, std::int64_t batch, const py::sequence& inputs, const py::sequence& outputs) {
+  const std::vector<float*> in = checked_all(inputs, engine.inputs(), batch, false);
+  const std::vector<float*> out = checked_all(outputs, engine.outputs(), batch, true);
+  std::vector<double> begin(engine.steps().size()), end(engine.steps().size());
+  {
+    py::gil_scoped_release release;
+    engine.run_timed(batch, in.data(), out.data(), begin.data(), end.data());
+  }
+  return py::make_tuple(begin, end);
+}
+
+}  // namespace
+
+void bind_engine(py::module_& m) {
+  py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine", "A compiled network; see sparsenet.Engine.")
+      .def_static("compile", &compile, py::arg("graph"), py::kw_only(), py::arg("threads"), py::arg("tune"),
+                  py::arg("tune_seconds"), py::arg("batch"), py::arg("isa"), py::arg("kernel"), py::arg("passes"),
+                  py::arg("disabled_passes"))
+      .def("run", &run, py::arg("batch"), py::arg("inputs"), py::arg("outputs"),
+           "Fills `outputs` from `inputs`: C-contiguous float32 arrays of batch * elements per sample. Releases the "
+           "GIL.")
+      .def("run_timed", &run_timed, py::arg("batch"), py::arg("inputs"), py::arg("outputs"),
+           "run, and (begin, end) of each step in seconds from the start of the call.")
+      .def("arena_bytes", &Engine::arena_bytes, py::arg("batch"))
+      .def("reserve", &Engine::reserve, py::arg("batch"), py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("inputs", [](const Engine& e) { return infos(e.inputs()); })
+      .def_property_readonly("outputs", [](const Engine& e) { return infos(e.outputs()); })
+      .def_property_readonly("steps",
+                             [](const Engine& e) {
+                               py::list out;
+                               for (const StepInfo& s : e.steps()) out.append(step_dict(s));
+                               return out;
+                             })
+      .def_property_readonly("graph", [](const Engine& e) { return Graph(e.graph()); })
+      .def_property_readonly("isa", [](const Engine& e) { return e.options().isa; })
+      .def_property_readonly("threads", [](const Engine& e) { return e.options().threads; })
+      .def_property_readonly("packed_bytes", &Engine::packed_bytes);
+}
+
+}  // namespace sn
