@@ -1,6 +1,7 @@
 // Which instruction sets this machine runs, as a mask that callers may narrow or inject.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ IsaMask available_isas();
 // The ISA to compile for: `requested` if not empty, else SPARSENET_FORCE_ISA if set, else the best one
 // available. Throws InvalidArgument when the name is unknown or the machine cannot run it.
 Isa select_isa(const std::string& requested = {});
+
+// Data caches of one core; 32 KiB and 512 KiB where the system does not say (most ARM kernels).
+std::size_t l1_bytes();
+std::size_t l2_bytes();
 
 std::vector<std::string> isa_names(IsaMask mask);
 

@@ -1,0 +1,104 @@
+#include "base/threads.h"
+
+#include <algorithm>
+
+namespace sn {
+namespace {
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// About 50 us at 40 cycles a pause: longer than the gap between two parallel steps, shorter than a serial layer.
+constexpr int kSpins = 4000;
+// A waiting caller gives its core up now and then: on a busy machine the worker it waits for may need it.
+constexpr int kSpinsBeforeYield = 2000;
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads, ExternalPool external) : threads_(std::max(1, threads)), external_(external) {
+  if (external_.parallel_for) return;
+  for (int i = 1; i < threads_; ++i) workers_.emplace_back([this, i] { worker(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& t : workers_) t.join();
+}
+
+void ThreadPool::work(int thread) noexcept {
+  for (;;) {
+    const std::int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    if (begin >= tasks_) return;
+    body_(context_, begin, std::min(begin + grain_, tasks_), thread);
+  }
+}
+
+void ThreadPool::worker(int thread) {
+  std::uint64_t seen = 0;
+  for (;;) {
+    for (int spin = 0; spin < kSpins && active_.load(std::memory_order_relaxed); ++spin) {
+      if (epoch_.load(std::memory_order_acquire) != seen) break;
+      pause();
+    }
+    if (epoch_.load(std::memory_order_acquire) == seen) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return stop_ || epoch_.load(std::memory_order_relaxed) != seen; });
+      if (stop_) return;
+    }
+    ++seen;  // a job is not replaced before every worker has finished it
+    work(thread);
+    running_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+ThreadPool::Session::Session(ThreadPool& pool) : pool_(pool), owner_(pool.threads_ > 1 && pool.session_.try_lock()) {
+  if (owner_) pool_.active_.store(true, std::memory_order_relaxed);
+}
+
+ThreadPool::Session::~Session() {
+  if (!owner_) return;
+  pool_.active_.store(false, std::memory_order_relaxed);
+  pool_.session_.unlock();
+}
+
+void ThreadPool::Session::parallel_for(std::int64_t tasks, Body body, void* context) {
+  ThreadPool& p = pool_;
+  if (!owner_ || tasks == 1) {
+    body(context, 0, tasks, 0);
+    return;
+  }
+  p.body_ = body;
+  p.context_ = context;
+  p.tasks_ = tasks;
+  // Small enough to even out a slow core, large enough that neighbouring tasks share what they read.
+  p.grain_ = std::max<std::int64_t>(1, tasks / (p.threads_ * 8));
+  p.next_.store(0, std::memory_order_relaxed);
+  if (p.external_.parallel_for) {
+    p.external_.parallel_for(
+        p.external_.user, p.threads_, [](void* pool, int i) { static_cast<ThreadPool*>(pool)->work(i); }, &p);
+    return;
+  }
+  p.running_.store(p.threads_ - 1, std::memory_order_relaxed);
+  {
+    // The lock makes a worker that is about to park see the new epoch, or be woken.
+    std::lock_guard<std::mutex> lock(p.mutex_);
+    p.epoch_.fetch_add(1, std::memory_order_release);
+  }
+  p.wake_.notify_all();
+  p.work(0);
+  for (int spin = 0; p.running_.load(std::memory_order_acquire) != 0; ++spin) {
+    pause();
+    if (spin % kSpinsBeforeYield == kSpinsBeforeYield - 1) std::this_thread::yield();
+  }
+}
+
+}  // namespace sn

@@ -1,0 +1,72 @@
+// A thread pool whose workers are awake only while a network runs.
+//
+// Between steps of one run a worker spins for a bounded time, since the next step follows within microseconds and
+// waking costs tens of them; when the run ends it parks on a condition variable, so an idle engine uses no CPU.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace sn {
+
+// A host's own pool: must call task(arg, i) for every i in [0, n), in any threads, and return when all are done.
+struct ExternalPool {
+  void (*parallel_for)(void* user, int n, void (*task)(void* arg, int i), void* arg) = nullptr;
+  void* user = nullptr;
+};
+
+class ThreadPool {
+ public:
+  // Computes tasks [begin, end) on thread number `thread` of threads().
+  using Body = void (*)(void* context, std::int64_t begin, std::int64_t end, int thread) noexcept;
+
+  explicit ThreadPool(int threads, ExternalPool external = {});  // the caller is one of them
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+
+  // One run of a network. If another thread's session holds the pool, this one runs on its caller alone.
+  class Session {
+   public:
+    explicit Session(ThreadPool& pool);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    // for (i = 0; i < tasks; ++i) body(context, i, i + 1, some thread), in chunks, in parallel; returns when done.
+    void parallel_for(std::int64_t tasks, Body body, void* context);
+
+   private:
+    ThreadPool& pool_;
+    bool owner_;
+  };
+
+ private:
+  void worker(int thread);
+  void work(int thread) noexcept;
+
+  const int threads_;
+  const ExternalPool external_;
+  std::vector<std::thread> workers_;
+  std::mutex session_;  // held by the session that may use the workers
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stop_ = false;                    // under mutex_
+  std::atomic<bool> active_{false};      // a session is on: spin for its next job
+  std::atomic<std::uint64_t> epoch_{0};  // one more for every job
+  std::atomic<int> running_{0};          // workers that have not finished the current job
+
+  // The current job: written before epoch_ is released.
+  Body body_ = nullptr;
+  void* context_ = nullptr;
+  std::int64_t tasks_ = 0, grain_ = 1;
+  std::atomic<std::int64_t> next_{0};
+};
+
+}  // namespace sn
