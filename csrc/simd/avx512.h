@@ -1,7 +1,13 @@
 // Vec for AVX-512 F/BW/DQ/VL: sixteen lanes. Contract: scalar.h.
 #pragma once
 
+#pragma GCC diagnostic push
+#if !defined(__clang__)  // GCC 12's own header initialises its undefined vectors with themselves (GCC bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <cstdint>
 #include <cstring>
