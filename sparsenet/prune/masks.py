@@ -1,0 +1,83 @@
+"""Masks: zeros that stay zero while the network is trained on.
+
+A mask is a torch parametrization, ``weight = original * mask``, so optimisers, ``state_dict``, ``copy.deepcopy`` and
+``torch.export`` see an ordinary module, and the gradient of a masked weight is zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+
+class Mask(nn.Module):
+    """The parametrization: multiplies a parameter by a 0/1 buffer of its shape."""
+
+    mask: torch.Tensor
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, original: torch.Tensor) -> torch.Tensor:
+        return original * self.mask
+
+
+def mask_of(module: nn.Module, name: str = "weight") -> torch.Tensor | None:
+    """The mask on ``module.<name>`` (fp32, the parameter's shape), or None."""
+    if parametrize.is_parametrized(module, name):
+        for parametrization in module.parametrizations[name]:  # type: ignore[index,union-attr]
+            if isinstance(parametrization, Mask):
+                return parametrization.mask
+    return None
+
+
+@torch.no_grad()
+def set_mask(module: nn.Module, name: str, keep: torch.Tensor) -> None:
+    """Keeps the entries of ``module.<name>`` where ``keep`` (bool, same shape) holds; one mask narrows another."""
+    parameter = getattr(module, name)
+    if keep.shape != parameter.shape:
+        raise ValueError(f"mask of {name} has shape {tuple(keep.shape)}, the parameter {tuple(parameter.shape)}")
+    mask = mask_of(module, name)
+    if mask is None:
+        parametrize.register_parametrization(module, name, Mask(keep.to(parameter)))
+    else:
+        mask.mul_(keep.to(mask))
+
+
+def bake(model: nn.Module) -> nn.Module:
+    """Writes every mask into its parameter and takes the parametrization off, in place; returns ``model``."""
+    for module in list(model.modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        for name in list(module.parametrizations):  # type: ignore[arg-type]
+            if mask_of(module, name) is not None:
+                parametrize.remove_parametrizations(module, name)
+    return model
+
+
+def sparsity(model: nn.Module) -> float:
+    """The share of zeros, 0 to 1, over all weights of convolutions and linear layers (as masked, biases left out)."""
+    zeros = total = 0
+    for _, module in weighted(model):
+        weight = module.weight.detach()
+        zeros += int((weight == 0).sum())
+        total += weight.numel()
+    return zeros / total if total else 0.0
+
+
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def weighted(model: nn.Module, skip: tuple[str, ...] | list[str] = ()) -> list[tuple[str, nn.Module]]:
+    """(name, module) of every convolution and linear layer whose name is not in ``skip``, in definition order.
+
+    Raises ValueError if ``skip`` names no such layer: a misspelt name would otherwise prune what was to be spared.
+    """
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _WEIGHTED)]
+    names = [name for name, _ in layers]
+    unknown = [name for name in skip if name not in names]
+    if unknown:
+        raise ValueError(f"skip names no convolution or linear layer: {', '.join(unknown)}; there are {', '.join(names)}")
+    return [(name, module) for name, module in layers if name not in skip]
