@@ -4,9 +4,13 @@
 // Rules (verify() checks them all):
 //  - Nodes are in topological order; each has one output; value names are unique and non-empty.
 //  - Every value is an input, a constant, or the output of exactly one node.
+//  - There is an input and an output. Outputs are distinct and each is a node's (an Identity if need be).
+//  - Weights, biases, batch norm's parameters and PReLU's slope are constants; all other inputs are activations, but
+//    for one side of Add, Sub, Mul and Div.
 //  - Axis 0 of every activation is the batch, written kBatch in its shape. `fixed_batch` > 0 says the graph only
 //    holds for that batch size; shapes are written with kBatch all the same.
-//  - Constants have concrete shapes. Other dimensions are >= 1 (constants may not be empty either).
+//  - Constants have concrete shapes. Other dimensions are >= 1 (constants may not be empty either). Ranks are at most
+//    kMaxRank; a tensor has fewer than kMaxElements elements (activations: per sample).
 #pragma once
 
 #include <cstdint>
@@ -30,6 +34,8 @@ Op op_from_name(const std::string& name);  // throws UnsupportedOp
 
 using Shape = std::vector<std::int64_t>;
 constexpr std::int64_t kBatch = -1;
+constexpr std::size_t kMaxRank = 8;
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 40;
 std::string to_string(const Shape& shape);  // "[N, 64, 56, 56]"
 
 using ValueId = int;
@@ -82,7 +88,9 @@ class Graph {
 
   void infer_shapes();   // again, for every node, after a pass changed something; throws Shape
   void verify() const;   // throws Graph or Shape with the first broken rule
-  void compact();        // drops nodes and values that no output needs, renumbers; inputs always stay
+  // Drops nodes and values that no output needs, puts nodes in topological order (keeping the old one where it is
+  // right), renumbers. Inputs always stay.
+  void compact();
 
   // For each value, the nodes that read it (indices into nodes).
   std::vector<std::vector<int>> consumers() const;
