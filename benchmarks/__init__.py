@@ -1,0 +1,1 @@
+"""Benchmarks, peers and the network definitions they and the tests share."""
