@@ -1,0 +1,10 @@
+// One function a class; module.cpp calls them all.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace sn {
+
+void bind_graph(pybind11::module_& m);
+
+}  // namespace sn
