@@ -15,9 +15,10 @@ from sparsenet import errors
 
 if TYPE_CHECKING:
     from sparsenet._core import __version__
-    from sparsenet.engine import Engine, InferenceSession, compile
+    from sparsenet.engine import Engine, compile
     from sparsenet.frontends.torch import from_torch
     from sparsenet.graph import Graph, load
+    from sparsenet.session import InferenceSession
 
 __all__ = [
     "Engine",
@@ -34,7 +35,7 @@ __all__ = [
 _HOME = {
     "Engine": "sparsenet.engine",
     "Graph": "sparsenet.graph",
-    "InferenceSession": "sparsenet.engine",
+    "InferenceSession": "sparsenet.session",
     "__version__": "sparsenet._core",
     "compile": "sparsenet.engine",
     "from_torch": "sparsenet.frontends.torch",

@@ -1,0 +1,360 @@
+"""compile() and Engine: a network made ready for this machine, called with arrays."""
+
+from __future__ import annotations
+
+import operator
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sparsenet import _core
+from sparsenet.arrays import FloatArray, TensorInfo, batch_of, check_out, is_torch, overlap, ready, to_numpy
+from sparsenet.errors import InvalidArgumentError
+from sparsenet.explain import Explanation, Profile, Step, measure, write_trace
+from sparsenet.graph import Graph, load
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What compile() was asked for; see there."""
+
+    threads: int = 1
+    tune: bool = True
+    batch: int = 1
+    isa: str | None = None
+    kernel: str | None = None
+    passes: bool | tuple[str, ...] = True
+    tune_seconds: float = 1.0
+    backend: str = "cpp"
+
+
+class Backend(Protocol):
+    """What runs a plan: `_core.Engine`, or the Numba one. Arrays are C-contiguous float32, in the network's order."""
+
+    @property
+    def inputs(self) -> list[tuple[str, tuple[int | None, ...]]]: ...
+    @property
+    def outputs(self) -> list[tuple[str, tuple[int | None, ...]]]: ...
+    @property
+    def steps(self) -> list[dict[str, Any]]: ...
+    @property
+    def graph(self) -> _core.Graph: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def packed_bytes(self) -> int: ...
+    def run(self, batch: int, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]) -> None: ...
+    def run_timed(
+        self, batch: int, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]
+    ) -> tuple[list[float], list[float]]: ...
+
+
+def compile(
+    model: _core.Graph | str | os.PathLike[str],
+    threads: int = 1,
+    tune: bool = True,
+    *,
+    batch: int = 1,
+    isa: str | None = None,
+    kernel: str | None = None,
+    passes: bool | Iterable[str] = True,
+    tune_seconds: float = 1.0,
+    backend: str = "cpp",
+) -> Engine:
+    """Choose kernels for this machine, pack the weights and plan the memory.
+
+    Args:
+        model: a Graph, or the path of a .snet file. The graph is not changed.
+        threads: how many threads a call uses, the caller's included.
+        tune: time the candidate kernels of each layer here and now; without it a cost model chooses.
+        batch: the batch size to choose kernels for. Every batch size runs, and is fast where layers are alike.
+        isa: "scalar", "avx2", "avx512" or "neon"; None takes $SPARSENET_FORCE_ISA, else the best this CPU has.
+        kernel: use this kernel (a name or family of `sparsenet._core.kernels()`) wherever it applies.
+        passes: True runs every graph pass, False none; a list names passes to leave out.
+        tune_seconds: time that tuning may take, for the whole network.
+        backend: "cpp", or "numba" for kernels written in Python.
+
+    Raises:
+        InvalidArgumentError: a model or option that cannot be, with what is possible.
+        UnsupportedOpError: ops that no kernel runs, all of them.
+
+    Example:
+        >>> engine = sparsenet.compile("model.snet", threads=2)
+        >>> y = engine(numpy.zeros((1, 3, 224, 224), numpy.float32))
+    """
+    if isinstance(passes, str):
+        raise InvalidArgumentError(f"passes: expected True, False or a list of pass names to leave out, got {passes!r}")
+    options = CompileOptions(
+        threads=_positive_int("threads", threads),
+        tune=bool(tune),
+        batch=_positive_int("batch", batch),
+        isa=isa,
+        kernel=kernel,
+        passes=passes if isinstance(passes, bool) else tuple(passes),
+        tune_seconds=float(tune_seconds),
+        backend=backend,
+    )
+    if not options.tune_seconds >= 0:
+        raise InvalidArgumentError(f"tune_seconds: expected a number >= 0, got {tune_seconds!r}")
+    return Engine(_as_graph(model), options)
+
+
+def _positive_int(name: str, value: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise InvalidArgumentError(f"{name}: expected an integer >= 1, got {value!r}")
+    return number
+
+
+def _as_graph(model: object) -> _core.Graph:
+    if isinstance(model, _core.Graph):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        path = Path(model)
+        importer = {".onnx": "from_onnx(path)", ".pt2": "from_torch(torch.export.load(path))"}.get(path.suffix)
+        if importer:
+            raise InvalidArgumentError(f"'{path}' is not a .snet file; import it first: graph = sparsenet.{importer}")
+        return load(path)
+    kinds = {f"{c.__module__}.{c.__qualname__}" for c in type(model).__mro__}
+    name = type(model).__name__
+    if "torch.nn.modules.module.Module" in kinds:
+        mend = "; import it first: graph = sparsenet.from_torch(module, example_inputs)"
+    elif "torch.export.exported_program.ExportedProgram" in kinds:
+        mend = "; import it first: graph = sparsenet.from_torch(program)"
+    elif isinstance(model, Engine):
+        mend = "; it is compiled already (engine.graph holds its graph)"
+    else:
+        mend = ""
+    raise InvalidArgumentError(f"compile: expected a sparsenet.Graph or the path of a .snet file, got {name}{mend}")
+
+
+def _make_backend(graph: _core.Graph, options: CompileOptions) -> Backend:
+    if options.backend == "cpp":
+        core: Backend = _core.Engine.compile(
+            graph,
+            threads=options.threads,
+            tune=options.tune,
+            tune_seconds=options.tune_seconds,
+            batch=options.batch,
+            isa=options.isa or "",
+            kernel=options.kernel or "",
+            passes=options.passes is not False,
+            disabled_passes=list(options.passes) if isinstance(options.passes, tuple) else [],
+        )
+        return core
+    if options.backend == "numba":
+        from sparsenet.numba_kernels import NumbaEngine
+
+        return NumbaEngine(graph, options)
+    raise InvalidArgumentError(f"backend: expected 'cpp' or 'numba', got {options.backend!r}")
+
+
+class Engine:
+    """A network ready to run; made by sparsenet.compile(). Immutable, and callable from several threads at once.
+
+    Example:
+        >>> y = engine(x)                     # x: float32 [N, 3, 224, 224]; any N
+        >>> engine(x, out=y)                  # writes into y
+        >>> a, b = engine({"left": u, "right": v})
+    """
+
+    def __init__(self, graph: _core.Graph, options: CompileOptions) -> None:
+        self._backend = _make_backend(graph, options)
+        self.options = options
+        self.inputs = [TensorInfo(name, tuple(shape)) for name, shape in self._backend.inputs]
+        self.outputs = [TensorInfo(name, tuple(shape)) for name, shape in self._backend.outputs]
+        self.steps = [Step(**step) for step in self._backend.steps]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes: what the steps compute."""
+        return Graph(self._backend.graph)
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return self._backend.isa
+
+    @property
+    def threads(self) -> int:
+        """Threads a call uses, the caller's included."""
+        return self.options.threads
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed weights in memory."""
+        return self._backend.packed_bytes
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes the weights of all steps would take as dense float32."""
+        return 4 * sum(step.weights for step in self.steps)
+
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
+        """Run the network.
+
+        Args:
+            inputs: one float32 array an input of the network, in order, or one mapping of names to arrays: NumPy,
+                torch on the CPU (detached), or whatever speaks DLPack or the buffer protocol. Axis 0 is the batch and
+                may have any size. C-contiguous arrays are read in place; others are copied.
+            out: array (or a sequence of them, for several outputs) to write the result into: float32, C-contiguous, of
+                the right shape, sharing no memory with an input.
+
+        Returns:
+            The output, or a tuple of them; torch tensors if an input was one, else NumPy arrays. With `out`, `out`.
+
+        Raises:
+            ShapeError: wrong dtype, rank or shape, an empty batch, or batches that differ.
+            InvalidArgumentError: wrong number or names of inputs, not an array, not on the CPU, an unusable `out`.
+        """
+        given = self._ordered(inputs)
+        views = [to_numpy(x, f"input '{info.name}'") for x, info in zip(given, self.inputs, strict=True)]
+        batch = self._batch(views)
+        shapes = [(batch, *info.shape[1:]) for info in self.outputs]
+        if out is not None:
+            self._backend.run(batch, [ready(v) for v in views], self._checked_out(out, shapes, views))
+            return out
+        results = [np.empty(shape, np.float32) for shape in shapes]
+        self._backend.run(batch, [ready(v) for v in views], results)
+        if any(is_torch(x) for x in given):
+            import torch
+
+            tensors = tuple(torch.from_numpy(r) for r in results)
+            return tensors[0] if len(tensors) == 1 else tensors
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, *inputs: Any, out: Any = None) -> Any:
+        """The same as calling the engine."""
+        return self(*inputs, out=out)
+
+    def explain(self, *inputs: Any, time: bool = True, repeat: int = 10) -> Explanation:
+        """A row a step: what it computes, the kernel and why, and how fast it is here.
+
+        Args:
+            inputs: as for a call; without any, seeded normal noise of the batch the engine was compiled for.
+            time: whether to run the network; False leaves the measured columns empty.
+            repeat: runs to take the median time of each step from.
+
+        Example:
+            >>> print(engine.explain())
+        """
+        timing = None
+        if time:
+            batch, arrays = self._example(inputs)
+            timing = measure(self._backend, batch, arrays, self._results(batch), _positive_int("repeat", repeat))
+        return Explanation.build(self.steps, timing, title=repr(self), isa=self.isa, threads=self.threads)
+
+    def profile(self, *inputs: Any, trace: str | os.PathLike[str] | None = None, warmup: int = 1) -> Profile:
+        """Time each step of one call.
+
+        Args:
+            inputs: as for a call; without any, seeded normal noise.
+            trace: where to write a Chrome trace (open it at ui.perfetto.dev); replaced only once it is complete.
+            warmup: calls before the one that is timed.
+        """
+        batch, arrays = self._example(inputs)
+        results = self._results(batch)
+        for _ in range(warmup):
+            self._backend.run(batch, arrays, results)
+        begin, end = self._backend.run_timed(batch, arrays, results)
+        profile = Profile(batch=batch, steps=tuple(self.steps), begin=tuple(begin), end=tuple(end))
+        if trace is not None:
+            write_trace(Path(trace), profile, title=repr(self))
+        return profile
+
+    def _ordered(self, inputs: tuple[Any, ...]) -> Sequence[Any]:
+        names = [info.name for info in self.inputs]
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            feed = inputs[0]
+            missing = [n for n in names if n not in feed]
+            unknown = [str(n) for n in feed if n not in names]
+            if missing or unknown:
+                wrong = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
+                raise InvalidArgumentError(f"inputs: expected {names}; {', '.join(wrong)}")
+            return [feed[n] for n in names]
+        if len(inputs) != len(names):
+            raise InvalidArgumentError(f"expected {len(names)} input(s) {names}, got {len(inputs)}")
+        return inputs
+
+    def _batch(self, views: list[FloatArray]) -> int:
+        whats = [f"input '{info.name}'" for info in self.inputs]
+        batches = [batch_of(v, info, what) for v, info, what in zip(views, self.inputs, whats, strict=True)]
+        if len(set(batches)) > 1:
+            told = ", ".join(f"{what} has {b}" for what, b in zip(whats, batches, strict=True))
+            raise InvalidArgumentError(f"inputs disagree on the batch size: {told}")
+        return batches[0]
+
+    def _checked_out(self, out: Any, shapes: list[tuple[Any, ...]], views: list[FloatArray]) -> list[FloatArray]:
+        given = list(out) if isinstance(out, (tuple, list)) else [out]
+        if len(given) != len(shapes):
+            raise InvalidArgumentError(f"out: expected {len(shapes)} array(s), got {len(given)}")
+        arrays: list[FloatArray] = []
+        for x, shape, info in zip(given, shapes, self.outputs, strict=True):
+            what = f"out '{info.name}'"
+            if is_torch(x) and x.requires_grad:
+                raise InvalidArgumentError(f"{what}: the tensor requires grad; pass out.detach()")
+            array = to_numpy(x, what)
+            check_out(array, shape, what)
+            if any(overlap(v, array) for v in views):
+                raise InvalidArgumentError(f"{what}: shares memory with an input; use an array of its own")
+            if any(overlap(a, array) for a in arrays):
+                raise InvalidArgumentError(f"{what}: shares memory with another output; use an array of its own")
+            arrays.append(array)
+        return arrays
+
+    def _example(self, inputs: tuple[Any, ...]) -> tuple[int, list[FloatArray]]:
+        if inputs:
+            given = zip(self._ordered(inputs), self.inputs, strict=True)
+            views = [to_numpy(x, f"input '{info.name}'") for x, info in given]
+            return self._batch(views), [ready(v) for v in views]
+        batch = self.inputs[0].shape[0] or self.options.batch
+        rng = np.random.default_rng(0)
+        noise = [rng.standard_normal((batch, *info.shape[1:]), np.float32) for info in self.inputs]
+        return batch, noise
+
+    def _results(self, batch: int) -> list[FloatArray]:
+        return [np.empty((batch, *info.shape[1:]), np.float32) for info in self.outputs]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As .snet bytes of the graph the passes left, so that they need not run again; kernels are chosen anew, for
+        # the machine that unpickles.
+        return _restore, (_snet_bytes(self.graph), asdict(replace(self.options, passes=False)))
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing to release: memory and threads go with the engine."""
+
+    def __repr__(self) -> str:
+        weights = sum(s.weights for s in self.steps)
+        zeros = 1 - sum(s.nnz for s in self.steps) / weights if weights else 0.0
+        families: dict[str, int] = {}
+        for step in self.steps:
+            families[step.family] = families.get(step.family, 0) + 1
+        kernels = ", ".join(f"{n} {family}" for family, n in families.items())
+        return (
+            f"Engine({', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}; "
+            f"{weights:,} weights, {zeros:.1%} zeros; {len(self.steps)} steps: {kernels}; "
+            f"{self.isa}, {self.threads} thread{'s' * (self.threads > 1)}; "
+            f"packed {self.packed_bytes / 1e6:.2f} MB, dense {self.dense_bytes / 1e6:.2f} MB)"
+        )
+
+
+def _snet_bytes(graph: Graph) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "engine.snet"
+        graph.save(path)
+        return path.read_bytes()
+
+
+def _restore(snet: bytes, options: dict[str, Any]) -> Engine:
+    return Engine(_core.load_bytes(snet), CompileOptions(**options))
