@@ -7,7 +7,7 @@
 
 namespace sn {
 
-constexpr int kMaxStepInputs = 8;
+constexpr int kMaxStepInputs = 64;  // wide enough to concatenate a whole dense block of DenseNet-201 (49)
 
 struct KernelArgs {
   const float* in[kMaxStepInputs];  // activations, contiguous, [batch, ...] row-major

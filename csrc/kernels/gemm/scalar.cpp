@@ -1,0 +1,5 @@
+#define SN_ISA scalar
+#define SN_ROWS_SCALAR
+#include "simd/scalar.h"
+
+#include "kernels/gemm/instances.h"

@@ -1,0 +1,71 @@
+#include "kernels/panel/table.h"
+
+namespace sn {
+
+#define SN_ARRAYS(isa)                        \
+  namespace isa {                             \
+  extern const PanelVariant spmm_variants[];  \
+  extern const PanelVariant gemm_variants[];  \
+  extern const VectorVariant spmv_variants[]; \
+  }
+SN_ARRAYS(scalar)
+SN_ARRAYS(avx2)
+SN_ARRAYS(avx512)
+SN_ARRAYS(neon)
+#undef SN_ARRAYS
+
+namespace {
+
+struct Table {
+  const PanelVariant* spmm;
+  const PanelVariant* gemm;
+  const VectorVariant* spmv;
+};
+
+Table table(Isa isa) {
+  switch (isa) {
+    case Isa::scalar:
+      return {scalar::spmm_variants, scalar::gemm_variants, scalar::spmv_variants};
+#ifdef SPARSENET_HAVE_AVX2
+    case Isa::avx2:
+      return {avx2::spmm_variants, avx2::gemm_variants, avx2::spmv_variants};
+#endif
+#ifdef SPARSENET_HAVE_AVX512
+    case Isa::avx512:
+      return {avx512::spmm_variants, avx512::gemm_variants, avx512::spmv_variants};
+#endif
+#ifdef SPARSENET_HAVE_NEON
+    case Isa::neon:
+      return {neon::spmm_variants, neon::gemm_variants, neon::spmv_variants};
+#endif
+    default:
+      return {nullptr, nullptr, nullptr};
+  }
+}
+
+}  // namespace
+
+std::vector<PanelVariant> panel_variants(Isa isa) {
+  std::vector<PanelVariant> out;
+  const Table t = table(isa);
+  for (const PanelVariant* rows : {t.spmm, t.gemm}) {
+    for (; rows && rows->name; ++rows) out.push_back(*rows);
+  }
+  return out;
+}
+
+std::vector<VectorVariant> vector_variants(Isa isa) {
+  std::vector<VectorVariant> out;
+  for (const VectorVariant* row = table(isa).spmv; row && row->name; ++row) out.push_back(*row);
+  return out;
+}
+
+void add_panel_kernels(std::vector<KernelRow>& rows) {
+  for (int i = 0; i < kIsaCount; ++i) {
+    const Isa isa = static_cast<Isa>(i);
+    for (const PanelVariant& v : panel_variants(isa)) rows.push_back({v.sparse ? "spmm" : "gemm", v.name, isa});
+    for (const VectorVariant& v : vector_variants(isa)) rows.push_back({v.sparse ? "spmv" : "gemv", v.name, isa});
+  }
+}
+
+}  // namespace sn

@@ -1,0 +1,35 @@
+// Sparse rows times a panel, for any block shape: each entry loads bc panel rows and feeds br rows of accumulators.
+#pragma once
+
+#include "kernels/panel/generic.h"
+
+namespace sn {
+namespace SN_ISA {
+
+template <int Br, int Bc, int Width>
+struct Spmm {
+  static constexpr int BR = Br, R = Width, T = Width * VL;
+
+  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int rb, V (&acc)[BR][R]) {
+    const int64_t s = (g * q.w.k_blocks + kb) * q.w.row_blocks + rb;
+    const uint32_t e0 = q.w.start[s], e1 = q.w.start[s + 1];
+    const uint16_t* index = q.w.index + e0;
+    const uint16_t* const end = q.w.index + e1;
+    const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
+    for (; index != end; ++index, w += Br * Bc) {
+      const float* row = panel + static_cast<int64_t>(*index) * T;
+#pragma GCC unroll 4
+      for (int j = 0; j < Bc; ++j, row += T) {
+#pragma GCC unroll 16
+        for (int i = 0; i < Br; ++i) {
+          const V wi = set1(w[j * Br + i]);
+#pragma GCC unroll 16
+          for (int r = 0; r < R; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace SN_ISA
+}  // namespace sn

@@ -1,0 +1,22 @@
+// Fully connected layers for a few samples at a time: memory-bound, so each weight is read once.
+//
+//   for n < batch, m < M:  y[n][m] = act(sum_k w[m][k] * x[n][k] + bias[m] + residual[n][m])
+//
+// Sparse (spmv): the rows of a CSR stream (PackedWeights with br = bc = 1), x gathered by the 16-bit indices.
+// Dense (gemv): the gemm stream, whose br rows are the lanes. Both read the same bytes as the panel kernels, so one
+// packed copy serves every batch size.
+#pragma once
+
+#include "kernels/panel/panel.h"
+
+namespace sn {
+
+// params: MatrixProblem with linear = true. Tasks are its row chunks.
+struct VectorVariant {
+  const char* name;
+  bool sparse;
+  std::int32_t br;
+  KernelFn fn;
+};
+
+}  // namespace sn
