@@ -35,17 +35,18 @@ const Value& value_of(const Graph& graph, const std::string& name) {
   return graph.values[static_cast<std::size_t>(find(graph, name))];
 }
 
-void add_input(Graph& graph, const std::string& name, const std::vector<std::optional<std::int64_t>>& dims) {
+std::string add_input(Graph& graph, const std::string& name, const std::vector<std::optional<std::int64_t>>& dims) {
   Shape shape;
   for (std::size_t i = 0; i < dims.size(); ++i) {
     if (i > 0 && !dims[i]) fail(ErrorCode::Shape, "input '", name, "': only axis 0 may be None, got None on axis ", i);
     shape.push_back(dims[i].value_or(kBatch));
   }
   graph.add_input(name, std::move(shape));
+  return name;
 }
 
 // The array itself where it is C-contiguous float32, a converted copy otherwise.
-void add_constant(Graph& graph, const std::string& name, const py::array& array) {
+std::string add_constant(Graph& graph, const std::string& name, const py::array& array) {
   const char kind = array.dtype().kind();
   if (std::string("fiub").find(kind) == std::string::npos)
     fail(ErrorCode::Shape, "constant '", name, "': expected an array of real numbers, got dtype ",
@@ -61,6 +62,7 @@ void add_constant(Graph& graph, const std::string& name, const py::array& array)
                        py::gil_scoped_acquire gil;
                        Py_DECREF(owner);
                      }));
+  return name;
 }
 
 // A read-only view that keeps the data alive, with or without the graph.

@@ -95,7 +95,8 @@ ValueId Graph::add_node(Op op, std::vector<ValueId> in, Attrs attrs, const std::
   node.op = op;
   node.name = name.empty() ? unique_name(lower(op_name(op))) : name;
   node.attrs = complete_attrs(op, node.name, std::move(attrs));
-  while (!in.empty() && in.back() == kNoValue) in.pop_back();
+  const auto fewest = static_cast<std::size_t>(op_info(op).min_in);
+  while (in.size() > fewest && in.back() == kNoValue) in.pop_back();
   node.inputs = std::move(in);
   Shape shape = infer_shape(*this, node);
   node.output = add_value(*this, node.name, std::move(shape), nullptr);

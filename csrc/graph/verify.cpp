@@ -39,12 +39,13 @@ void check_inputs(const Graph& graph, const Node& node) {
   const std::size_t count = node.inputs.size(), fewest = static_cast<std::size_t>(info.min_in);
   if (count < fewest || count > static_cast<std::size_t>(info.max_in))
     fail(ErrorCode::Graph, label(node), ": expected ", info.min_in, " to ", info.max_in, " inputs, got ", count);
-  if (count && node.inputs.back() == kNoValue)
+  if (count > fewest && node.inputs.back() == kNoValue)
     fail(ErrorCode::Graph, label(node), ": its last input is absent; drop it");
   bool any_activation = false;
   for (std::size_t i = 0; i < count; ++i) {
     const ValueId v = node.inputs[i];
     if (v == kNoValue && i >= fewest) continue;
+    if (v == kNoValue) fail(ErrorCode::Graph, label(node), ": input ", i, " is absent but required");
     if (!in_range(graph, v))
       fail(ErrorCode::Graph, label(node), ": input ", i, " is value ", v, " of ", graph.values.size());
     const Value& value = graph.values[static_cast<std::size_t>(v)];
