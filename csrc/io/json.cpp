@@ -228,6 +228,15 @@ double JsonReader::number() {
   return value;
 }
 
+std::vector<std::int64_t> JsonReader::integers(std::int64_t lo, std::int64_t hi, std::size_t max_count) {
+  std::vector<std::int64_t> out;
+  array([&] {
+    if (out.size() == max_count) error("a list of more than " + std::to_string(max_count));
+    out.push_back(integer(lo, hi));
+  });
+  return out;
+}
+
 bool JsonReader::null() {
   skip_space();
   if (text_.substr(at_, 4) != "null") return false;
@@ -235,21 +244,9 @@ bool JsonReader::null() {
   return true;
 }
 
-bool JsonReader::at_string() {
-  return offset() < text_.size() && text_[at_] == '"';
-}
-
-bool JsonReader::at_array() {
-  return offset() < text_.size() && text_[at_] == '[';
-}
-
-bool JsonReader::at_integer() {
-  if (offset() >= text_.size() || (text_[at_] != '-' && !is_digit(text_[at_]))) return false;
-  return number_token().find_first_of(".eE") == std::string_view::npos;
-}
-
 void JsonReader::end() {
-  if (offset() != text_.size()) error("unexpected text after the end of the document");
+  skip_space();
+  if (at_ != text_.size()) error("unexpected text after the end of the document");
 }
 
 bool append_json_string(std::string& out, std::string_view text) {

@@ -8,9 +8,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 namespace sn {
 
@@ -35,6 +37,19 @@ class JsonReader {
     }
     --depth_;
   }
+  // An object with exactly these members, in any order: calls member(i) for the one named names[i].
+  template <class Member>
+  void record(std::initializer_list<const char*> names, Member&& member) {
+    std::size_t seen = 0;
+    object([&](const std::string& key) {
+      std::size_t i = 0;
+      while (i < names.size() && key != names.begin()[i]) ++i;
+      if (i == names.size()) error("unknown key '" + key + "'");
+      ++seen;
+      member(i);
+    });
+    if (seen != names.size()) error("expected " + std::to_string(names.size()) + " keys, got " + std::to_string(seen));
+  }
   // Calls item() for each element; it must consume the element.
   template <class Item>
   void array(Item&& item) {
@@ -46,14 +61,12 @@ class JsonReader {
   std::string string(std::size_t max_bytes = kNoCap);
   std::int64_t integer(std::int64_t lo, std::int64_t hi);
   double number();
-  bool null();        // consumes null if it stands here
-  bool at_string();   // a string stands here
-  bool at_integer();  // a number without fraction and exponent stands here
-  bool at_array();
-  void end();  // nothing but white space is left
+  // A list of at most max_count integers in [lo, hi].
+  std::vector<std::int64_t> integers(std::int64_t lo, std::int64_t hi, std::size_t max_count);
+  bool null();  // consumes null if it stands here
+  void end();   // nothing but white space is left
 
-  // The offset in the document of the next token, for the caller's own errors.
-  std::size_t offset() { return skip_space(), at_; }
+  // Throws FileFormat with this document's name and the offset reached.
   [[noreturn]] void error(const std::string& message) const;
 
  private:
