@@ -6,11 +6,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from sparsenet.demo.mobilenet import MobileNetV2, divisible
 
-def divisible(value: float, by: int = 8) -> int:
-    """`value` rounded to a multiple of `by`, never below 90 % of it (the rule of the MobileNet papers' code)."""
-    rounded = max(by, int(value + by / 2) // by * by)
-    return rounded + by if rounded < 0.9 * value else rounded
+__all__ = ["MobileNetV1", "MobileNetV2", "MobileNetV3"]
 
 
 def conv_norm(
@@ -50,44 +48,6 @@ class MobileNetV1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
-
-
-class InvertedResidual(nn.Module):
-    def __init__(self, channels: int, out: int, stride: int, expand: int) -> None:
-        super().__init__()
-        hidden = channels * expand
-        layers: list[nn.Module] = [] if expand == 1 else [conv_norm(channels, hidden)]
-        layers += [conv_norm(hidden, hidden, 3, stride, groups=hidden)]
-        layers += [nn.Conv2d(hidden, out, 1, bias=False), nn.BatchNorm2d(out)]
-        self.conv = nn.Sequential(*layers)
-        self.residual = stride == 1 and channels == out
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.residual else self.conv(x)
-
-
-class MobileNetV2(nn.Module):
-    """Sandler et al., 2018."""
-
-    # (expansion, channels, repeats, stride of the first), table 2 of the paper
-    STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-
-    def __init__(self, num_classes: int = 1000, width: float = 1.0) -> None:
-        super().__init__()
-        channels = divisible(32 * width)
-        layers: list[nn.Module] = [conv_norm(3, channels, 3, 2)]
-        for expand, full, repeats, stride in self.STAGES:
-            out = divisible(full * width)
-            for i in range(repeats):
-                layers.append(InvertedResidual(channels, out, stride if i == 0 else 1, expand))
-                channels = out
-        last = divisible(1280 * max(1.0, width))
-        layers.append(conv_norm(channels, last))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, num_classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(nn.functional.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
 
 
 class SqueezeExcitation(nn.Module):

@@ -34,7 +34,7 @@ def load(seed: int = 0) -> Digits:
 
 
 class DigitsNet(nn.Module):
-    """x[N, 1, 8, 8] -> logits[N, 10]: three convolutions with batch norm, two linear layers, 160 thousand parameters."""
+    """x[N, 1, 8, 8] -> logits[N, 10]: three convolutions with batch norm, two linear layers, 160 k parameters."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,6 +30,12 @@ _BLOCKS = [
 ]
 
 
+def divisible(value: float, by: int = 8) -> int:
+    """``value`` rounded to a multiple of ``by``, never below 90 % of it: the papers' rule for scaled widths."""
+    rounded = max(by, int(value + by / 2) // by * by)
+    return rounded + by if rounded < 0.9 * value else rounded
+
+
 def _conv_bn(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False),
@@ -59,19 +65,21 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """x[N, 3, H, W] (RGB in [0, 1], normalised with ImageNet's mean and deviation) -> logits[N, classes]."""
+    """x[N, 3, H, W] (RGB in [0, 1], normalised with ImageNet's mean and deviation) -> logits[N, num_classes]."""
 
-    def __init__(self, classes: int = 1000) -> None:
+    def __init__(self, num_classes: int = 1000, width: float = 1.0) -> None:
         super().__init__()
-        features: list[nn.Module] = [_conv_bn(3, 32, 3, 2)]
-        channels = 32
-        for expansion, c_out, blocks, stride in _BLOCKS:
+        channels = divisible(32 * width)
+        features: list[nn.Module] = [_conv_bn(3, channels, 3, 2)]
+        for expansion, full, blocks, stride in _BLOCKS:
+            c_out = divisible(full * width)
             for i in range(blocks):
                 features.append(InvertedResidual(channels, c_out, stride if i == 0 else 1, expansion))
                 channels = c_out
-        features.append(_conv_bn(channels, 1280, 1))
+        last = divisible(1280 * max(1.0, width))
+        features.append(_conv_bn(channels, last, 1))
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, num_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.classifier(self.features(x).mean([2, 3]))

@@ -79,5 +79,5 @@ def weighted(model: nn.Module, skip: tuple[str, ...] | list[str] = ()) -> list[t
     names = [name for name, _ in layers]
     unknown = [name for name in skip if name not in names]
     if unknown:
-        raise ValueError(f"skip names no convolution or linear layer: {', '.join(unknown)}; there are {', '.join(names)}")
+        raise ValueError(f"skip: no convolution or linear layer {', '.join(unknown)}; there are {', '.join(names)}")
     return [(name, module) for name, module in layers if name not in skip]
