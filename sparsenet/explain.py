@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sparsenet import _core
 from sparsenet.arrays import FloatArray, shape_text
+from sparsenet.errors import SparsenetIOError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -254,14 +255,17 @@ def write_trace(path: Path, profile: Profile, title: str) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write to a temporary file beside `path`, then rename: a reader never sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise SparsenetIOError(f"cannot write '{path}': {error}") from None
 
 
 def _shallow(step: Step) -> dict[str, Any]:
