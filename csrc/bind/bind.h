@@ -6,5 +6,7 @@
 namespace sn {
 
 void bind_graph(pybind11::module_& m);
+void bind_io(pybind11::module_& m);
+void bind_pack(pybind11::module_& m);
 
 }  // namespace sn

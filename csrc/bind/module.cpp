@@ -45,4 +45,6 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = SPARSENET_VERSION;
   py::register_exception_translator(translate);
   sn::bind_graph(m);
+  sn::bind_io(m);
+  sn::bind_pack(m);
 }
