@@ -47,7 +47,7 @@ class Case:
 
     def graph(self) -> Any:
         """The op as a graph of one node called "op"."""
-        from sparsenet._core import Graph
+        from sparsenet import Graph
 
         graph, names = Graph(), []
         for i, x in enumerate(self.inputs):

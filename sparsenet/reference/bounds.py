@@ -68,7 +68,7 @@ class Problem:
         return evaluate(self.op, inputs, {**self.attrs, **attrs})
 
 
-def _act_local(act: str, z: Array, y: Array, attrs: Attrs) -> Array | float:
+def _act_local(act: str, z: Array, y: Array) -> Array | float:
     """The rounding error of an activation itself, in units of c*u, given its input z and output y."""
     if act in ("none", "relu", "abs", "neg"):
         return 0.0
@@ -90,7 +90,8 @@ def _act(problem: Problem, z: Array, error: Array) -> Array:
         else:
             low = np.maximum(z - error, 0) if act == "sqrt" else z - error
             moved = np.maximum(np.abs(function(z + error, a, b) - y), np.abs(y - function(low, a, b)))
-        return moved + problem.unit * _act_local(act, z, y, problem.attrs)
+        after: Array = moved + problem.unit * _act_local(act, z, y)
+        return after
 
 
 def _contraction(problem: Problem) -> Array:
@@ -138,7 +139,8 @@ def _batch_norm(problem: Problem) -> Array:
     x = problem.x()
     gamma, beta, mean, var = (per_channel(required(problem.inputs, i), x) for i in range(1, 5))
     scale = np.abs(gamma) / np.sqrt(var + problem.attrs["eps"])
-    return scale * problem.error(0) + problem.unit * ((np.abs(x) + np.abs(mean)) * scale + np.abs(beta))
+    error: Array = scale * problem.error(0) + problem.unit * ((np.abs(x) + np.abs(mean)) * scale + np.abs(beta))
+    return error
 
 
 def _prelu(problem: Problem) -> Array:
@@ -148,14 +150,16 @@ def _prelu(problem: Problem) -> Array:
 
 
 def _softmax(problem: Problem) -> Array:
-    """dy_i = y_i (dx_i - sum_j y_j dx_j); x - max rounds relative to itself, and the sum of K like any other."""
+    """The logarithm of y_i moves by at most E_i + log sum_j y_j exp(E_j), the second term being what the normaliser
+    moves. x - max rounds relative to itself, and the sum of K like any other."""
     x, axis, log = problem.x(), problem.attrs["axis"], problem.attrs["log"]
     y = problem.apply(problem.inputs)
     p = np.exp(y) if log else y
-    moved = problem.error(0) + (p * problem.error(0)).sum(axis=axis, keepdims=True)
+    moved = problem.error(0) + np.log1p((p * np.expm1(problem.error(0))).sum(axis=axis, keepdims=True))
     shifted = np.abs(x - x.max(axis=axis, keepdims=True))
     relative = moved + problem.unit * (shifted + math.sqrt(x.shape[axis]))
-    return relative + problem.unit * np.abs(y) if log else y * np.expm1(relative)
+    error: Array = relative + problem.unit * np.abs(y) if log else y * np.expm1(relative)
+    return error
 
 
 def _average(problem: Problem) -> Array:

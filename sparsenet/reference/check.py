@@ -95,7 +95,7 @@ def layers(
         ``(node, graph of that node alone, its inputs)``: compile the graph, run it on the inputs and hold the result
         against :func:`assert_close`. Errors do not pile up this way, whatever the depth of the network.
     """
-    from sparsenet._core import Graph
+    from sparsenet.graph import Graph
 
     known = run(graph, inputs, values=True)
     for node in graph.nodes:

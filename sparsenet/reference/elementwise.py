@@ -14,7 +14,8 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf; the C li
 
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))  # never overflows
-    return np.where(x >= 0, 1, e) / (1 + e)
+    y: Array = np.where(x >= 0, 1, e) / (1 + e)
+    return y
 
 
 def _gelu(x: Array) -> Array:
@@ -23,7 +24,8 @@ def _gelu(x: Array) -> Array:
 
 
 def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    y: Array = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return y
 
 
 #: name -> f(x, a, b); a and b mean what the op table says (clip: bounds, leaky_relu: slope).
@@ -61,7 +63,8 @@ def batch_norm(inputs: Inputs, attrs: Attrs) -> Array:
     """``y[n,c,...] = (x - mean[c]) / sqrt(var[c] + eps) * gamma[c] + beta[c]``."""
     x = required(inputs, 0)
     gamma, beta, mean, var = (per_channel(required(inputs, i), x) for i in range(1, 5))
-    return (x - mean) / np.sqrt(var + attrs["eps"]) * gamma + beta
+    y: Array = (x - mean) / np.sqrt(var + attrs["eps"]) * gamma + beta
+    return y
 
 
 def prelu(inputs: Inputs, attrs: Attrs) -> Array:
@@ -75,7 +78,8 @@ def softmax(inputs: Inputs, attrs: Attrs) -> Array:
     x, axis = required(inputs, 0), attrs["axis"]
     shifted = x - x.max(axis=axis, keepdims=True)
     total = np.exp(shifted).sum(axis=axis, keepdims=True)
-    return shifted - np.log(total) if attrs["log"] else np.exp(shifted) / total
+    y: Array = shifted - np.log(total) if attrs["log"] else np.exp(shifted) / total
+    return y
 
 
 def _arithmetic(function: Callable[[Array, Array], Array]) -> Callable[[Inputs, Attrs], Array]:

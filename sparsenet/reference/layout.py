@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .types import Array, Attrs, Inputs, required
 
@@ -57,13 +58,15 @@ def channel_shuffle(inputs: Inputs, attrs: Attrs) -> Array:
     return x.reshape(batch, groups, channels // groups, *rest).swapaxes(1, 2).reshape(x.shape)
 
 
-def nearest_source(out: int, n: int, scale: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def nearest_source(out: int, n: int, scale: float) -> NDArray[np.intp]:
     """The input sample each output sample copies: ``min(floor(i*scale), n-1)``. The product is rounded to fp32, because
     torch does so and a floor makes that visible."""
-    return np.minimum(np.floor(np.arange(out, dtype=np.float32) * np.float32(scale)).astype(np.intp), n - 1)
+    position = np.floor(np.arange(out, dtype=np.float32) * np.float32(scale))
+    source: NDArray[np.intp] = np.minimum(position.astype(np.intp), n - 1)
+    return source
 
 
-def linear_source(out: int, n: int, scale: float, align_corners: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def linear_source(out: int, n: int, scale: float, align_corners: bool) -> NDArray[np.float64]:
     """Where each output sample lies between input samples, in [0, n-1]: pixel centres, or corner on corner."""
     i = np.arange(out, dtype=np.float64)
     if align_corners:

@@ -46,7 +46,8 @@ def _pool_windows(x: Array, attrs: Attrs, fill: float) -> Array:
 def max_pool(inputs: Inputs, attrs: Attrs) -> Array:
     """``y[n,c,o] = max_k x[n,c,o*stride + k*dilation - pad]``, the padding being -inf."""
     x = required(inputs, 0)
-    return _pool_windows(x, attrs, -np.inf).max(axis=tuple(range(-(x.ndim - 2), 0)))
+    y: Array = _pool_windows(x, attrs, -np.inf).max(axis=tuple(range(-(x.ndim - 2), 0)))
+    return y
 
 
 def _counts(x: Array, attrs: Attrs) -> Array:
@@ -71,8 +72,9 @@ def avg_pool(inputs: Inputs, attrs: Attrs) -> Array:
     (count_include_pad) or without.
     """
     x = required(inputs, 0)
-    total = _pool_windows(x, attrs, 0).sum(axis=tuple(range(-(x.ndim - 2), 0)))
-    return total / (attrs["divisor_override"] or _counts(x, attrs))
+    y: Array = _pool_windows(x, attrs, 0).sum(axis=tuple(range(-(x.ndim - 2), 0)))
+    y /= attrs["divisor_override"] or _counts(x, attrs)
+    return y
 
 
 def adaptive_windows(length: int, out: int) -> list[tuple[int, int]]:
