@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import tempfile
@@ -96,7 +95,7 @@ class Explanation:
         if timing is None:
             rows = tuple(Row(**_shallow(step)) for step in steps)
             return Explanation(title, isa, threads, None, None, rows)
-        peak = peak_gflops(isa) * min(threads, os.cpu_count() or 1)
+        peak = _core.peak_gflops(isa) * min(threads, os.cpu_count() or 1)
         timed = []
         for step, seconds in zip(steps, timing.seconds, strict=True):
             rate = 2e-9 * step.useful_macs * timing.batch / seconds if seconds > 0 and step.useful_macs else None
@@ -219,12 +218,6 @@ def measure(
         begin, end = backend.run_timed(batch, inputs, outputs)
         samples.append(np.asarray(end) - np.asarray(begin))
     return Timing(batch, repeat, np.median(samples, axis=0).tolist())
-
-
-@functools.cache
-def peak_gflops(isa: str) -> float:
-    """FMA peak of one core of this machine in GFLOP/s, measured once a process."""
-    return float(_core.peak_gflops(isa))
 
 
 def write_trace(path: Path, profile: Profile, title: str) -> None:

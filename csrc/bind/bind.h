@@ -5,7 +5,9 @@
 
 namespace sn {
 
+void bind_engine(pybind11::module_& m);
 void bind_graph(pybind11::module_& m);
+void bind_kernels(pybind11::module_& m);
 void bind_io(pybind11::module_& m);
 void bind_pack(pybind11::module_& m);
 

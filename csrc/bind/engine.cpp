@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include "base/error.h"
+#include "bind/bind.h"
 
 namespace py = pybind11;
 
