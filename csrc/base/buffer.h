@@ -10,7 +10,9 @@ namespace sn {
 
 constexpr std::size_t kAlign = 64;  // one cache line, and one AVX-512 vector
 
-inline std::size_t align_up(std::size_t bytes, std::size_t to = kAlign) { return (bytes + to - 1) / to * to; }
+inline std::size_t align_up(std::size_t bytes, std::size_t to = kAlign) {
+  return (bytes + to - 1) / to * to;
+}
 
 class AlignedBuffer {
  public:
@@ -30,9 +32,13 @@ class AlignedBuffer {
   ~AlignedBuffer() { std::free(data_); }
 
   template <class T = void>
-  T* as() noexcept { return static_cast<T*>(data_); }
+  T* as() noexcept {
+    return static_cast<T*>(data_);
+  }
   template <class T = void>
-  const T* as() const noexcept { return static_cast<const T*>(data_); }
+  const T* as() const noexcept {
+    return static_cast<const T*>(data_);
+  }
   std::size_t size() const noexcept { return size_; }
 
  private:

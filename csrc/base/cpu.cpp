@@ -61,7 +61,9 @@ std::size_t cache_bytes(int name, std::size_t fallback) {
 
 }  // namespace
 
-const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+const char* isa_name(Isa isa) {
+  return kNames[static_cast<int>(isa)];
+}
 
 IsaMask available_isas() {
   static const IsaMask mask = compiled_isas() & cpu_isas();
@@ -92,7 +94,8 @@ Isa select_isa(const std::string& requested) {
   for (int i = 0; i < kIsaCount; ++i) {
     if (name != kNames[i]) continue;
     if (usable >> i & 1) return static_cast<Isa>(i);
-    fail(ErrorCode::InvalidArgument, origin, "=", name, ": this machine cannot run it; it runs ", join(isa_names(usable)));
+    fail(ErrorCode::InvalidArgument, origin, "=", name, ": this machine cannot run it; it runs ",
+         join(isa_names(usable)));
   }
   fail(ErrorCode::InvalidArgument, origin, "=", name, ": no such instruction set; this machine runs ",
        join(isa_names(usable)));

@@ -12,7 +12,9 @@ enum class Isa : int { scalar = 0, avx2 = 1, avx512 = 2, neon = 3 };
 constexpr int kIsaCount = 4;
 
 using IsaMask = std::uint32_t;
-constexpr IsaMask isa_bit(Isa isa) { return IsaMask{1} << static_cast<int>(isa); }
+constexpr IsaMask isa_bit(Isa isa) {
+  return IsaMask{1} << static_cast<int>(isa);
+}
 
 const char* isa_name(Isa isa);
 

@@ -14,8 +14,8 @@ enum class ErrorCode {
   Graph = 2,            // the graph breaks a rule of the IR
   Shape = 3,            // a shape, rank or dtype does not fit
   UnsupportedOp = 4,
-  FileFormat = 5,       // bytes that are not a valid .snet
-  Io = 6,               // the operating system refused: open, read, write, rename
+  FileFormat = 5,  // bytes that are not a valid .snet
+  Io = 6,          // the operating system refused: open, read, write, rename
   OutOfMemory = 7,
   Internal = 8,
 };

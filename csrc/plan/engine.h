@@ -5,18 +5,19 @@
 #include <string>
 #include <vector>
 
+#include "base/threads.h"
 #include "graph/graph.h"
 #include "plan/step.h"
 
 namespace sn {
 
 struct CompileOptions {
-  int threads = 1;                  // >= 1
-  bool tune = true;                 // time candidate kernels per layer, within tune_seconds
-  double tune_seconds = 1.0;        // for the whole network
-  std::int64_t batch = 1;           // the batch size to choose kernels for; any batch runs
-  std::string isa;                  // "" = SPARSENET_FORCE_ISA or the best available
-  std::string kernel;               // force this kernel wherever it applies (tests, benchmarks); throws if it never does
+  int threads = 1;            // >= 1
+  bool tune = true;           // time candidate kernels per layer, within tune_seconds
+  double tune_seconds = 1.0;  // for the whole network
+  std::int64_t batch = 1;     // the batch size to choose kernels for; any batch runs
+  std::string isa;            // "" = SPARSENET_FORCE_ISA or the best available
+  std::string kernel;         // force this kernel wherever it applies (tests, benchmarks); throws if it never does
   bool passes = true;
   std::vector<std::string> disabled_passes;
 };
@@ -28,7 +29,9 @@ struct TensorInfo {
 
 class Engine {
  public:
-  static std::shared_ptr<const Engine> compile(Graph graph, const CompileOptions& options = {});
+  // `external`: the host's own pool, used for threads > 1 instead of workers of ours. It must outlive the engine.
+  static std::shared_ptr<const Engine> compile(Graph graph, const CompileOptions& options = {},
+                                               ExternalPool external = {});
   ~Engine();
 
   const std::vector<TensorInfo>& inputs() const;

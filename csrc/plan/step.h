@@ -27,15 +27,21 @@ struct Step {
   std::shared_ptr<const void> params;  // owns the packed weights too
   std::vector<ValueId> in;             // activations only: what becomes KernelArgs::in, at most kMaxStepInputs
   ValueId out = kNoValue;
-  std::size_t scratch_bytes = 0;       // per thread, for any batch
+  std::size_t scratch_bytes = 0;  // per thread, for any batch
   StepInfo info;
 };
+
+class Tuner;
 
 // Turns one node into one step for `isa`. Throws UnsupportedOp if no kernel can do it. Each op's lowering
 // function stands in plan/lower_<family>.cpp; the table from Op to function in plan/lower.cpp.
 struct LowerContext {
   const Graph& graph;
   Isa isa;
+  int threads = 1;
+  std::int64_t batch = 1;  // to choose for
+  std::string kernel;      // forced, where it can do the node
+  Tuner* tuner = nullptr;  // null: choose by the cost model alone
 };
 using LowerFn = Step (*)(const LowerContext&, const Node&);
 

@@ -130,8 +130,8 @@ SN_INLINE void store_row(const V (&acc)[R], float bias, const float* residual, f
 }
 
 // The last step of a fully connected tile: sums[m][tile] -> y[j][m], transposed.
-inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const float* sums, int tile, int rb0, int rb1,
-                                                   const float* residual, float* y, int n) {
+inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const float* sums, int tile, int rb0,
+                                                   int rb1, const float* residual, float* y, int n) {
   const int m0 = rb0 * q.w.br, m1 = rb1 * q.w.br < q.M ? rb1 * q.w.br : q.M;
   for (int j = 0; j < n; ++j) {
     float* row = y + static_cast<int64_t>(j) * q.M;

@@ -43,8 +43,8 @@ struct MatrixProblem {
   PackedWeights w;
   const float* bias;  // [groups * M], never null
   Epilogue epilogue;
-  float lo, hi;       // the clamp that none, relu and clip come down to; other acts run after the store
-  bool act_after;     // act is none of those three
+  float lo, hi;    // the clamp that none, relu and clip come down to; other acts run after the store
+  bool act_after;  // act is none of those three
   // Rows are split in chunks of about equal work where there are too few tiles for the threads: chunk i is row blocks
   // [chunk[i], chunk[i+1]).
   std::int32_t chunks;

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace sn {
+
+constexpr int kPeakChains = 12;
+
+}  // namespace sn

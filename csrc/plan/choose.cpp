@@ -1,0 +1,105 @@
+#include "plan/choose.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/panel/pack.h"
+
+namespace sn {
+namespace {
+
+// The model counts cycles of one core: two loads and two FMAs a cycle, FMA latency 4. Constants fitted by eye to
+// benchmarks/kernels.py on the machines of docs/performance.md; tuning replaces them where it matters.
+constexpr double kSegmentCycles = 12;     // one row block in one k-block: the loop's mispredicted end, start/end loads
+constexpr double kRunCycles = 6;          // one piece of a panel row copied from one image row
+constexpr double kL1Share = 0.85;         // of L1 for the panel; the rest is for weights and sums on their way
+constexpr double kDensePanelShare = 0.5;  // of L2: the dense micro-kernel reads its panel once for each row block
+
+// The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
+constexpr int kLinearBlock = 4096;
+
+double fma_bound(int br, int bc, int r) {
+  const double fma = br * bc * r / 2.0;
+  const double loads = (1 + bc * (r + br)) / 2.0;
+  const double chain = br * r < 8 ? 4.0 * bc : 0;  // fewer than eight accumulators wait for their own latency
+  return std::max({fma, loads, chain});
+}
+
+double copy_cycles(const MatrixProblem& q, int tile, int r) {
+  if (q.flat || q.linear) return r * 1.0;
+  const double runs = std::min<double>(tile, static_cast<double>(tile) / q.OW + 1);
+  return r * (q.SW == 1 ? 1.0 : 6.0) + runs * kRunCycles;
+}
+
+double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, int kc, std::int64_t batch) {
+  const std::int64_t pixels = q.linear ? batch : static_cast<std::int64_t>(q.OH) * q.OW;
+  const double tiles = std::ceil(static_cast<double>(pixels) / v.tile());
+  const double row_blocks = std::ceil(static_cast<double>(q.M) / v.br) * q.groups;
+  const double k_blocks = std::ceil(static_cast<double>(q.K) / kc);
+  const double pack = q.K * copy_cycles(q, v.tile(), v.r) * q.groups;
+  const double sums = v.br * v.r * (2 * k_blocks - 1);
+  double multiply = row_blocks * (k_blocks * kSegmentCycles + sums);
+  if (v.sparse) {
+    multiply += static_cast<double>(blocks) * fma_bound(v.br, v.bc, v.r);
+  } else {
+    const double step = std::max({v.br * v.r / 2.0, (v.br + v.r) / 2.0, 4.0});
+    multiply += row_blocks * q.K * step;
+  }
+  return tiles * (multiply + pack) / (q.linear ? static_cast<double>(batch) : 1.0);
+}
+
+// Equal k-blocks no longer than `longest`, whole column blocks.
+int split_k(int K, int longest, int bc) {
+  longest = std::max(longest / bc * bc, bc);
+  const int parts = (K + longest - 1) / longest;
+  const int kc = (K + parts - 1) / parts;
+  return (kc + bc - 1) / bc * bc;
+}
+
+}  // namespace
+
+std::int64_t BlockCounts::of(int br, int bc) const {
+  for (const Row& row : rows) {
+    if (row.br == br && row.bc == bc) return row.blocks;
+  }
+  return 0;
+}
+
+BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) {
+  BlockCounts counts;
+  for (const PanelVariant& v : panel_variants(isa)) {
+    const auto same = [&](const BlockCounts::Row& row) { return row.br == v.br && row.bc == v.bc; };
+    if (!v.sparse || std::any_of(counts.rows.begin(), counts.rows.end(), same)) continue;
+    counts.rows.push_back({v.br, v.bc, count_blocks(w, q.groups, q.M, q.K, v.br, v.bc)});
+  }
+  return counts;
+}
+
+std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
+                                       const std::string& forced) {
+  std::vector<PanelVariant> variants = panel_variants(isa);
+  const auto is_forced = [&](const PanelVariant& v) { return forced == v.name; };
+  if (std::any_of(variants.begin(), variants.end(), is_forced)) {
+    variants.erase(
+        std::remove_if(variants.begin(), variants.end(), [&](const PanelVariant& v) { return !is_forced(v); }),
+        variants.end());
+  }
+  std::vector<Candidate> out;
+  for (const PanelVariant& v : variants) {
+    const double row_bytes = v.tile() * sizeof(float);
+    const double cache =
+        v.sparse ? kL1Share * static_cast<double>(l1_bytes()) : kDensePanelShare * static_cast<double>(l2_bytes());
+    const int fits = std::clamp(static_cast<int>(cache / row_bytes), 16, 65536);
+    const int longest = q.linear ? std::max(fits, kLinearBlock) : fits;
+    const int kc = split_k(q.K, longest, v.bc);
+    out.push_back({v, kc, model(q, v, blocks.of(v.br, v.bc), kc, batch)});
+    if (v.sparse && q.K > longest / 2) {  // a half-L1 panel leaves room where rows are long
+      const int half = split_k(q.K, longest / 2, v.bc);
+      if (half != kc) out.push_back({v, half, model(q, v, blocks.of(v.br, v.bc), half, batch)});
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
+  return out;
+}
+
+}  // namespace sn

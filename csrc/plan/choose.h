@@ -1,0 +1,35 @@
+// Which kernel, block format and k-block for a matrix layer: a cost model, and the candidates it finds worth timing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "kernels/panel/table.h"
+
+namespace sn {
+
+struct Candidate {
+  PanelVariant variant;
+  std::int32_t kc = 0;
+  double cycles = 0;  // the model's, a sample
+};
+
+// Nonzero blocks of the weight for every block shape that the ISA's kernels know.
+struct BlockCounts {
+  struct Row {
+    int br, bc;
+    std::int64_t blocks;
+  };
+  std::vector<Row> rows;
+
+  std::int64_t of(int br, int bc) const;
+};
+
+BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa);
+
+// Sorted, best first. A forced kernel name leaves its own candidates only, or all if it has none here.
+std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
+                                       const std::string& forced);
+
+}  // namespace sn

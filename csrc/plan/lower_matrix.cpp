@@ -1,0 +1,318 @@
+// Conv (but depthwise) and Linear -> panel kernels: build the problem, rank candidates, pack, time, keep the best.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "base/error.h"
+#include "kernels/panel/pack.h"
+#include "plan/choose.h"
+#include "plan/lower.h"
+#include "plan/tune.h"
+
+namespace sn {
+namespace {
+
+// Candidates worth timing: the model is good to about 20 %, and neighbours in width differ by less.
+constexpr std::size_t kTimedSparse = 5, kTimedDense = 2;
+// A dense layer whose model cost is this many times the best is not timed, nor a sparse one.
+constexpr double kHopeless = 2.5;
+// Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
+// as fast as the panel kernels.
+constexpr std::int64_t kVectorBatch = 4;
+
+// Everything a matrix step needs, in one allocation that the step owns.
+struct Layer {
+  MatrixProblem q{};
+  std::shared_ptr<PackedMatrix> weights;
+  std::vector<float> bias;
+  std::vector<std::int32_t> chunk;
+  // linear only
+  std::int64_t inner = 1;  // rows of the matrix product a sample: x[N, inner..., K]
+  std::int64_t vector_limit = 0;
+  KernelFn vector_fn = nullptr, panel_fn = nullptr;
+  TasksFn panel_tasks = nullptr;
+};
+
+std::int64_t linear_tasks(const void* params, std::int64_t batch) noexcept {
+  const Layer& l = *static_cast<const Layer*>(params);
+  const std::int64_t rows = batch * l.inner;
+  return rows <= l.vector_limit ? l.q.chunks : l.panel_tasks(&l.q, rows);
+}
+
+void linear_run(const void* params, const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const Layer& l = *static_cast<const Layer*>(params);
+  KernelArgs rows = args;
+  rows.batch = args.batch * l.inner;
+  (rows.batch <= l.vector_limit ? l.vector_fn : l.panel_fn)(&l.q, rows, begin, end);
+}
+
+std::int64_t conv_tasks(const void* params, std::int64_t batch) noexcept {
+  const Layer& l = *static_cast<const Layer*>(params);
+  return l.panel_tasks(&l.q, batch);
+}
+
+void conv_run(const void* params, const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
+  const Layer& l = *static_cast<const Layer*>(params);
+  l.panel_fn(&l.q, args, begin, end);
+}
+
+void set_epilogue(MatrixProblem& q, const Node& node) {
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  q.epilogue = epilogue_of(node);
+  q.lo = -inf, q.hi = inf;
+  if (q.epilogue.act == Act::relu) q.lo = 0;
+  if (q.epilogue.act == Act::clip) q.lo = q.epilogue.a, q.hi = q.epilogue.b;
+  q.act_after = q.epilogue.act != Act::none && q.epilogue.act != Act::relu && q.epilogue.act != Act::clip;
+  q.has_residual = node.has_input(3);
+}
+
+MatrixProblem conv_problem(const Graph& graph, const Node& node) {
+  const Shape& x = graph.values[node.inputs[0]].shape;
+  const Shape& w = graph.values[node.inputs[1]].shape;
+  const Shape& y = graph.values[node.output].shape;
+  const bool two = x.size() == 4;
+  const auto& stride = node.ints("stride");
+  const auto& dilation = node.ints("dilation");
+  const auto& padding = node.ints("padding");
+  const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
+  MatrixProblem q{};
+  q.groups = narrow(node.i("groups"));
+  q.M = narrow(w[0] / q.groups);
+  q.C = narrow(w[1]);
+  q.H = two ? narrow(x[2]) : 1;
+  q.W = narrow(x.back());
+  q.OH = two ? narrow(y[2]) : 1;
+  q.OW = narrow(y.back());
+  q.KH = two ? narrow(w[2]) : 1;
+  q.KW = narrow(w.back());
+  q.SH = two ? narrow(stride[0]) : 1;
+  q.SW = narrow(stride.back());
+  q.DH = two ? narrow(dilation[0]) : 1;
+  q.DW = narrow(dilation.back());
+  q.PT = two ? narrow(padding[0]) : 0;
+  q.PL = narrow(padding[two ? 1 : 0]);
+  q.K = q.C * q.KH * q.KW;
+  const bool padded = std::any_of(padding.begin(), padding.end(), [](std::int64_t p) { return p != 0; });
+  if (q.KH * q.KW == 1 && q.SH == 1 && q.SW == 1 && !padded) {
+    q.W = q.OW = q.H * q.W;
+    q.H = q.OH = 1;
+    q.flat = true;
+  }
+  return q;
+}
+
+// Row blocks split into `chunks` of about equal work.
+std::vector<std::int32_t> split_rows(const PackedWeights& w, int groups, int chunks) {
+  std::vector<double> work(w.row_blocks, w.start ? 4.0 : 1.0);  // an empty row still costs its store
+  if (w.start) {
+    for (int g = 0; g < groups; ++g) {
+      for (int kb = 0; kb < w.k_blocks; ++kb) {
+        const std::uint32_t* start = w.start + (static_cast<std::int64_t>(g) * w.k_blocks + kb) * w.row_blocks;
+        for (int rb = 0; rb < w.row_blocks; ++rb) work[rb] += start[rb + 1] - start[rb];
+      }
+    }
+  }
+  double total = 0, sum = 0;
+  for (double x : work) total += x;
+  std::vector<std::int32_t> out{0};
+  for (int rb = 0; rb < w.row_blocks; ++rb) {
+    sum += work[rb];
+    const int done = static_cast<int>(out.size());
+    if (done < chunks && sum >= total * done / chunks) out.push_back(rb + 1);
+  }
+  if (out.back() != w.row_blocks) out.push_back(w.row_blocks);
+  return out;
+}
+
+struct Builder {
+  const LowerContext& context;
+  const Node& node;
+  const float* w;
+  MatrixProblem shape;
+  std::int64_t inner;
+  Step build(const Candidate& c) const;
+  const VectorVariant* vector_for(const PanelVariant& v, const std::vector<VectorVariant>& all) const {
+    for (const VectorVariant& x : all) {
+      if (x.sparse == v.sparse && x.br == v.br && v.bc == 1 && (v.sparse || v.r == 1)) return &x;
+    }
+    return nullptr;
+  }
+};
+
+Step Builder::build(const Candidate& c) const {
+  const PanelVariant& v = c.variant;
+  auto layer = std::make_shared<Layer>();
+  layer->q = shape;
+  MatrixProblem& q = layer->q;
+  layer->weights =
+      v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc) : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
+  q.w = layer->weights->view;
+  layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
+  if (node.has_input(2)) {
+    const float* bias = context.graph.values[node.inputs[2]].data.get();
+    std::copy(bias, bias + layer->bias.size(), layer->bias.begin());
+  }
+  q.bias = layer->bias.data();
+  layer->panel_fn = v.fn;
+  layer->panel_tasks = v.tasks;
+  layer->inner = inner;
+
+  std::string kernel = v.name;
+  if (q.linear) {
+    const std::vector<VectorVariant> all = vector_variants(context.isa);
+    const VectorVariant* vec = context.kernel == v.name ? nullptr : vector_for(v, all);
+    if (vec) {
+      layer->vector_fn = vec->fn;
+      layer->vector_limit = context.kernel == vec->name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
+      kernel = context.batch * inner <= layer->vector_limit ? std::string(vec->name) : kernel;
+    }
+  }
+  // One chunk a thread where tiles are too few to share evenly; more would pack the panel more often.
+  int chunks = 1;
+  if (context.threads > 1) {
+    q.chunks = 1;
+    const std::int64_t rows = context.batch * inner;
+    const bool vector = q.linear && rows <= layer->vector_limit;
+    const std::int64_t tiles = vector ? 1 : v.tasks(&q, rows);
+    if (tiles < 8 * context.threads) chunks = vector ? 4 * context.threads : context.threads;
+  }
+  layer->chunk = split_rows(q.w, q.groups, chunks);
+  q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
+  q.chunk = layer->chunk.data();
+
+  Step step;
+  step.fn = q.linear ? linear_run : conv_run;
+  step.tasks = q.linear ? linear_tasks : conv_tasks;
+  step.scratch_bytes = panel_scratch_bytes(q, v);
+  step.info.kernel = kernel;
+  step.info.packed_bytes = layer->weights->bytes() + layer->bias.size() * sizeof(float);
+  step.params = std::move(layer);
+  return step;
+}
+
+bool matches_vector(const std::string& forced, const Candidate& c, const std::vector<VectorVariant>& all) {
+  for (const VectorVariant& x : all) {
+    if (forced == x.name)
+      return x.sparse == c.variant.sparse && x.br == c.variant.br && c.variant.bc == 1 &&
+             (x.sparse || c.variant.r == 1);
+  }
+  return false;
+}
+
+std::string milliseconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3f ms", seconds * 1e3);
+  return text;
+}
+
+// A vector kernel serves small batches, so its layer keeps to the formats that have one: CSR, or lanes of rows.
+std::vector<Candidate> linear_candidates(std::vector<Candidate> all, const std::vector<VectorVariant>& vectors,
+                                         const std::string& forced) {
+  const bool forced_here = all.size() > 0 && std::all_of(all.begin(), all.end(),
+                                                         [&](const Candidate& c) { return forced == c.variant.name; });
+  if (forced_here) return all;
+  const bool forced_vector =
+      std::any_of(vectors.begin(), vectors.end(), [&](const VectorVariant& v) { return forced == v.name; });
+  std::vector<Candidate> out;
+  for (const Candidate& c : all) {
+    const bool has_vector = std::any_of(vectors.begin(), vectors.end(),
+                                        [&](const VectorVariant& v) { return matches_vector(v.name, c, vectors); });
+    if (has_vector && (!forced_vector || matches_vector(forced, c, vectors))) out.push_back(c);
+  }
+  return out;
+}
+
+Step choose_and_build(const LowerContext& context, const Node& node, MatrixProblem q, std::int64_t inner) {
+  const Value& weight = context.graph.values[node.inputs[1]];
+  const float* w = weight.data.get();
+  set_epilogue(q, node);
+  Builder builder{context, node, w, q, inner};
+  const BlockCounts blocks = count_block_shapes(w, q, context.isa);
+  const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
+  std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel);
+  if (q.linear) {
+    const std::vector<VectorVariant> vectors = vector_variants(context.isa);
+    ranked = linear_candidates(std::move(ranked), vectors, context.kernel);
+    if (rows <= kVectorBatch) {
+      // Memory-bound: 6 bytes a nonzero against 4 a weight, and a gather costs about four plain loads from cache.
+      for (Candidate& c : ranked) {
+        const double lanes = c.variant.lanes;
+        c.cycles = c.variant.sparse ? nnz * 1.0 + q.M * 12.0 + c.variant.r * 1e-3 + c.kc * -1e-3
+                                    : static_cast<double>(q.M) * q.K * 2.0 / lanes + c.variant.r * 1e-3;
+      }
+      std::sort(ranked.begin(), ranked.end(),
+                [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
+    }
+  }
+
+  const Shape& out_shape = context.graph.values[node.output].shape;
+  const auto sample = [](const Value& v) { return static_cast<std::size_t>(v.size()); };
+  const std::size_t in_floats =
+      static_cast<std::size_t>(context.batch) *
+      std::max(sample(context.graph.values[node.inputs[0]]), sample(context.graph.values[node.output]));
+  const std::size_t out_floats = static_cast<std::size_t>(context.batch) * sample(context.graph.values[node.output]);
+
+  Step best;
+  std::string why = "cost model";
+  if (context.tuner && ranked.size() > 1) {
+    double best_sparse = 1e30, best_dense = 1e30;
+    std::size_t sparse = 0, dense = 0;
+    for (const Candidate& c : ranked) {
+      std::size_t& count = c.variant.sparse ? sparse : dense;
+      if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
+      if (c.cycles > kHopeless * ranked.front().cycles || !context.tuner->time_left()) break;
+      ++count;
+      Step step = builder.build(c);
+      const double seconds = context.tuner->time(step, context.batch, in_floats, out_floats);
+      double& kind = c.variant.sparse ? best_sparse : best_dense;
+      if (seconds < std::min(best_sparse, best_dense)) best = std::move(step);
+      kind = std::min(kind, seconds);
+      if (q.linear && count >= 2) break;
+    }
+    if (best.fn) {
+      why = "timed: " + milliseconds(std::min(best_sparse, best_dense));
+      if (best_sparse < 1e30 && best_dense < 1e30) {
+        why += best_sparse < best_dense ? " (dense " + milliseconds(best_dense) + ")"
+                                        : " (sparse " + milliseconds(best_sparse) + ")";
+      }
+    }
+  }
+  if (!best.fn) best = builder.build(ranked.front());
+  best.info.why = context.kernel == best.info.kernel ? "forced" : why;
+  best.info.weights = weight.size();
+  best.info.nnz = nnz;
+  const double pixels = q.linear ? static_cast<double>(inner) : static_cast<double>(q.OH) * q.OW;
+  best.info.macs = static_cast<double>(weight.size()) * pixels;
+  best.info.useful_macs = static_cast<double>(nnz) * pixels;
+  best.info.out_shape = out_shape;
+  best.in = {node.inputs[0]};
+  if (q.has_residual) best.in.push_back(node.inputs[3]);
+  best.out = node.output;
+  return best;
+}
+
+}  // namespace
+
+Step lower_conv(const LowerContext& context, const Node& node) {
+  const Shape& x = context.graph.values[node.inputs[0]].shape;
+  const std::int64_t groups = node.i("groups");
+  if (groups > 1 && groups == x[1]) return lower_depthwise(context, node);
+  return choose_and_build(context, node, conv_problem(context.graph, node), 1);
+}
+
+Step lower_linear(const LowerContext& context, const Node& node) {
+  const Shape& x = context.graph.values[node.inputs[0]].shape;
+  const Shape& w = context.graph.values[node.inputs[1]].shape;
+  MatrixProblem q{};
+  q.groups = 1;
+  q.M = static_cast<std::int32_t>(w[0]);
+  q.K = q.C = static_cast<std::int32_t>(w[1]);
+  q.H = q.W = q.OH = q.OW = q.KH = q.KW = q.SH = q.SW = q.DH = q.DW = 1;
+  q.linear = true;
+  std::int64_t inner = 1;
+  for (std::size_t i = 1; i + 1 < x.size(); ++i) inner *= x[i];
+  return choose_and_build(context, node, q, inner);
+}
+
+}  // namespace sn

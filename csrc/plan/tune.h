@@ -1,0 +1,28 @@
+// Times candidate kernels on this machine, within a budget for the whole network.
+#pragma once
+
+#include <chrono>
+
+#include "base/buffer.h"
+#include "plan/step.h"
+
+namespace sn {
+
+class Tuner {
+ public:
+  explicit Tuner(double seconds)
+      : deadline_(Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))) {}
+
+  bool time_left() const { return Clock::now() < deadline_; }
+
+  // Seconds of one call over all tasks, on this thread: the least of a few calls on seeded data, after one that warms
+  // caches and pages. Inputs (all the same) and output hold the given numbers of floats.
+  double time(const Step& step, std::int64_t batch, std::size_t in_floats, std::size_t out_floats);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point deadline_;
+  AlignedBuffer in_, out_, scratch_;
+};
+
+}  // namespace sn
