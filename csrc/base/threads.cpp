@@ -1,6 +1,11 @@
 #include "base/threads.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <system_error>
+
+#include "base/error.h"
 
 namespace sn {
 namespace {
@@ -20,18 +25,36 @@ constexpr int kSpinsBeforeYield = 2000;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads, ExternalPool external) : threads_(std::max(1, threads)), external_(external) {
+ThreadPool::ThreadPool(int threads, ExternalPool external)
+    : threads_(std::max(1, threads)), external_(external), process_(getpid()), workers_(std::make_unique<Workers>()) {
   if (external_.parallel_for) return;
-  for (int i = 1; i < threads_; ++i) workers_.emplace_back([this, i] { worker(i); });
+  try {
+    for (int i = 1; i < threads_; ++i) workers_->threads.emplace_back([this, i] { worker(i); });
+  } catch (const std::system_error& e) {
+    stop();
+    fail(ErrorCode::InvalidArgument, "threads=", threads_, ": the system refuses to start that many: ", e.what());
+  }
+}
+
+bool ThreadPool::forked() const {
+  return getpid() != process_;
 }
 
 ThreadPool::~ThreadPool() {
+  if (forked()) {
+    static_cast<void>(workers_.release());
+    return;
+  }
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
   }
-  wake_.notify_all();
-  for (std::thread& t : workers_) t.join();
+  workers_->wake.notify_all();
+  for (std::thread& t : workers_->threads) t.join();
 }
 
 void ThreadPool::work(int thread) noexcept {
@@ -51,7 +74,7 @@ void ThreadPool::worker(int thread) {
     }
     if (epoch_.load(std::memory_order_acquire) == seen) {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || epoch_.load(std::memory_order_relaxed) != seen; });
+      workers_->wake.wait(lock, [&] { return stop_ || epoch_.load(std::memory_order_relaxed) != seen; });
       if (stop_) return;
     }
     ++seen;  // a job is not replaced before every worker has finished it
@@ -60,7 +83,8 @@ void ThreadPool::worker(int thread) {
   }
 }
 
-ThreadPool::Session::Session(ThreadPool& pool) : pool_(pool), owner_(pool.threads_ > 1 && pool.session_.try_lock()) {
+ThreadPool::Session::Session(ThreadPool& pool)
+    : pool_(pool), owner_(pool.threads_ > 1 && !pool.forked() && pool.session_.try_lock()) {
   if (owner_) pool_.active_.store(true, std::memory_order_relaxed);
 }
 
@@ -93,7 +117,7 @@ void ThreadPool::Session::parallel_for(std::int64_t tasks, Body body, void* cont
     std::lock_guard<std::mutex> lock(p.mutex_);
     p.epoch_.fetch_add(1, std::memory_order_release);
   }
-  p.wake_.notify_all();
+  p.workers_->wake.notify_all();
   p.work(0);
   for (int spin = 0; p.running_.load(std::memory_order_acquire) != 0; ++spin) {
     pause();

@@ -2,11 +2,14 @@
 //
 // Between steps of one run a worker spins for a bounded time, since the next step follows within microseconds and
 // waking costs tens of them; when the run ends it parks on a condition variable, so an idle engine uses no CPU.
+//
+// Threads do not survive fork(): in a child process a pool made by the parent runs everything on its caller.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -50,13 +53,22 @@ class ThreadPool {
   void worker(int thread);
   void work(int thread) noexcept;
 
+  void stop();
+  bool forked() const;  // this is a child of the process that made the pool
+
+  // What waits for threads when it is destroyed, and so must not be in a child, where they no longer are.
+  struct Workers {
+    std::vector<std::thread> threads;
+    std::condition_variable wake;
+  };
+
   const int threads_;
   const ExternalPool external_;
-  std::vector<std::thread> workers_;
+  const int process_;
+  std::unique_ptr<Workers> workers_;
   std::mutex session_;  // held by the session that may use the workers
 
   std::mutex mutex_;
-  std::condition_variable wake_;
   bool stop_ = false;                    // under mutex_
   std::atomic<bool> active_{false};      // a session is on: spin for its next job
   std::atomic<std::uint64_t> epoch_{0};  // one more for every job
