@@ -11,13 +11,14 @@ namespace sn {
 
 struct Pass {
   const char* name;
-  const char* what;                // one line, for the CLI and explain()
-  bool (*run)(Graph& graph);       // true if it changed anything
+  const char* what;           // one line, for the CLI and explain()
+  bool (*run)(Graph& graph);  // true if it changed anything
 };
 
 const std::vector<Pass>& all_passes();  // in the order they run
 
-// Runs the list but for `disabled`; throws InvalidArgument on an unknown name. Verifies after each pass in debug builds.
+// Runs the list but for `disabled`; throws InvalidArgument on an unknown name. Verifies after each pass in debug
+// builds.
 void run_passes(Graph& graph, const std::vector<std::string>& disabled = {});
 
 }  // namespace sn

@@ -1,0 +1,174 @@
+#include "passes/affine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "passes/rewrite.h"
+
+namespace sn {
+
+std::vector<double> channel_values(const Value& constant, const Shape& shape, std::size_t axis) {
+  const std::size_t rank = shape.size(), own = constant.shape.size();
+  if (own > rank) return {};
+  std::int64_t inner = 1, extent = 1;
+  if (axis + own >= rank) {
+    const std::size_t at = axis + own - rank;
+    extent = constant.shape[at];
+    for (std::size_t i = at + 1; i < own; ++i) inner *= constant.shape[i];
+  }
+  std::vector<double> found(static_cast<std::size_t>(extent));
+  std::vector<char> seen(found.size(), 0);
+  const float* data = constant.data.get();
+  for (std::int64_t i = 0, n = constant.size(); i < n; ++i) {
+    const auto c = static_cast<std::size_t>(i / inner % extent);
+    if (!seen[c]) {
+      seen[c] = 1;
+      found[c] = data[i];
+    } else if (found[c] != data[i]) {
+      found[c] = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+  if (extent == 1) found.assign(static_cast<std::size_t>(shape[axis]), found[0]);
+  return found;
+}
+
+bool all_finite(const std::vector<double>& numbers) {
+  return std::all_of(numbers.begin(), numbers.end(),
+                     [](double v) { return std::abs(v) <= std::numeric_limits<float>::max(); });
+}
+
+namespace {
+
+bool match_batch_norm(const Graph& graph, const Node& node, Affine* affine) {
+  const auto c_end = static_cast<std::size_t>(output_shape(graph, node)[1]);
+  const float* p[5];
+  for (std::size_t i = 1; i < 5; ++i) p[i] = input_value(graph, node, i).data.get();
+  affine->scale.resize(c_end);
+  affine->shift.resize(c_end);
+  for (std::size_t c = 0; c < c_end; ++c) {
+    affine->scale[c] = p[1][c] / std::sqrt(p[4][c] + node.f("eps"));
+    affine->shift[c] = p[2][c] - p[3][c] * affine->scale[c];
+  }
+  return true;
+}
+
+bool match_arithmetic(const Graph& graph, const Node& node, std::size_t axis, Affine* affine) {
+  const std::size_t k = input_value(graph, node, 0).is_constant() ? 0 : 1;
+  const Value& constant = input_value(graph, node, k);
+  if (!constant.is_constant() || output_shape(graph, node) != graph.values[affine->x].shape) return false;
+  if (node.op == Op::Div && k == 0) return false;
+  const std::vector<double> v = channel_values(constant, output_shape(graph, node), axis);
+  affine->scale.assign(v.size(), 1);
+  affine->shift.assign(v.size(), 0);
+  for (std::size_t c = 0; c < v.size(); ++c) {
+    if (node.op == Op::Add) affine->shift[c] = v[c];
+    if (node.op == Op::Sub) affine->scale[c] = k == 0 ? -1 : 1, affine->shift[c] = k == 0 ? v[c] : -v[c];
+    if (node.op == Op::Mul) affine->scale[c] = v[c];
+    if (node.op == Op::Div) affine->scale[c] = 1 / v[c];
+  }
+  return true;
+}
+
+}  // namespace
+
+bool match_affine(const Graph& graph, const Node& node, std::size_t axis, Affine* affine) {
+  if (axis >= output_shape(graph, node).size()) return false;
+  bool matched = false;
+  switch (node.op) {
+    case Op::BatchNorm:
+      affine->x = node.inputs[0];
+      matched = axis == 1 && match_batch_norm(graph, node, affine);
+      break;
+    case Op::Add:
+    case Op::Sub:
+    case Op::Mul:
+    case Op::Div:
+      affine->x = node.inputs[input_value(graph, node, 0).is_constant() ? 1 : 0];
+      matched = match_arithmetic(graph, node, axis, affine);
+      break;
+    default:
+      break;
+  }
+  return matched && all_finite(affine->scale) && all_finite(affine->shift);
+}
+
+void replace_by_affine(Graph& graph, int node, const Affine& affine) {
+  const std::string name = graph.nodes[node].name;
+  const auto c_end = static_cast<std::int64_t>(affine.scale.size());
+  // var + eps = 1 without a rounding, in floats too; eps alone may not be 0.
+  const double eps = std::ldexp(1.0, -20);
+  const std::vector<double> mean(affine.scale.size(), 0), var(affine.scale.size(), 1 - eps);
+  std::vector<ValueId> inputs{affine.x};
+  inputs.push_back(add_floats(graph, name + ".scale", {c_end}, affine.scale));
+  inputs.push_back(add_floats(graph, name + ".shift", {c_end}, affine.shift));
+  inputs.push_back(add_floats(graph, name + ".mean", {c_end}, mean));
+  inputs.push_back(add_floats(graph, name + ".var", {c_end}, var));
+  replace(graph, node, Op::BatchNorm, std::move(inputs), {{"eps", eps}});
+}
+
+Kernels::Kernels(const Graph& graph, const Node& node) {
+  const Value& w = input_value(graph, node, 1);
+  transposed = node.op == Op::ConvTranspose;
+  groups = node.op == Op::Linear ? 1 : node.i("groups");
+  M = transposed ? w.shape[1] * groups : w.shape[0];
+  C = transposed ? w.shape[0] : w.shape[1] * groups;
+  taps = 1;
+  for (std::size_t i = 2; i < w.shape.size(); ++i) taps *= w.shape[i];
+  data = w.data.get();
+}
+
+bool Kernels::is_zero(std::int64_t m, std::int64_t j) const {
+  const float* w = data + offset(m, j);
+  return std::all_of(w, w + taps, [](float v) { return v == 0; });
+}
+
+double Kernels::sum(std::int64_t m, std::int64_t j) const {
+  const float* w = data + offset(m, j);
+  double total = 0;
+  for (std::int64_t t = 0; t < taps; ++t) total += w[t];
+  return total;
+}
+
+bool has_kernels(Op op) {
+  return op == Op::Conv || op == Op::ConvTranspose || op == Op::Linear;
+}
+
+std::size_t output_axis(const Graph& graph, const Node& node) {
+  return node.op == Op::Linear ? output_shape(graph, node).size() - 1 : 1;
+}
+
+bool reads_border(const Node& node) {
+  if (node.op == Op::Linear) return false;
+  if (node.op == Op::ConvTranspose) return true;
+  const auto& padding = node.ints("padding");
+  return std::any_of(padding.begin(), padding.end(), [](std::int64_t p) { return p != 0; });
+}
+
+std::vector<double> bias_of(const Graph& graph, const Node& node) {
+  if (!node.has_input(2)) return std::vector<double>(static_cast<std::size_t>(Kernels(graph, node).M), 0);
+  const Value& bias = input_value(graph, node, 2);
+  return std::vector<double>(bias.data.get(), bias.data.get() + bias.size());
+}
+
+void set_weight(Graph& graph, int node, const std::vector<float>& weight, Shape shape) {
+  const std::string wish = input_value(graph, graph.nodes[node], 1).name;
+  const ValueId v = graph.add_constant(graph.unique_name(wish), std::move(shape), weight);
+  graph.nodes[node].inputs[1] = v;
+}
+
+void set_bias(Graph& graph, int node, const std::vector<double>& bias) {
+  const bool zero = std::all_of(bias.begin(), bias.end(), [](double v) { return static_cast<float>(v) == 0; });
+  ValueId v = kNoValue;
+  if (!zero) {
+    const Node& of = graph.nodes[node];
+    const std::string wish = of.has_input(2) ? input_value(graph, of, 2).name : of.name + ".bias";
+    v = add_floats(graph, wish, {static_cast<std::int64_t>(bias.size())}, bias);
+  }
+  std::vector<ValueId>& inputs = graph.nodes[node].inputs;
+  inputs.resize(std::max<std::size_t>(inputs.size(), 3), kNoValue);
+  inputs[2] = v;
+  while (inputs.back() == kNoValue) inputs.pop_back();
+}
+
+}  // namespace sn

@@ -1,0 +1,135 @@
+#include <algorithm>
+#include <cmath>
+
+#include "passes/affine.h"
+#include "passes/channels.h"
+#include "passes/rewrite.h"
+
+namespace sn {
+namespace {
+
+// The constant channel in each group that is largest, to stand for the others where only an input can (next to zero
+// padding, which a bias does not see): W_c v_c = (W_c v_c / v_r) v_r. The largest, so that weights only get smaller.
+std::vector<std::int64_t> representatives(const Kernels& w, const std::vector<double>& x) {
+  std::vector<std::int64_t> best(static_cast<std::size_t>(w.groups), -1);
+  for (std::int64_t c = 0; c < w.C; ++c) {
+    std::int64_t& r = best[static_cast<std::size_t>(c / w.in_per_group())];
+    if (std::isfinite(x[c]) && x[c] != 0 && (r < 0 || std::abs(x[c]) > std::abs(x[r]))) r = c;
+  }
+  return best;
+}
+
+bool fold_into_kernels(Graph& graph, int n, const std::vector<double>& x) {
+  if (std::none_of(x.begin(), x.end(), [](double v) { return std::isfinite(v); })) return false;
+  const Node& node = graph.nodes[n];
+  const Kernels w(graph, node);
+  const bool border = reads_border(node);
+  const std::vector<std::int64_t> representative = representatives(w, x);
+  std::vector<float> weight;
+  std::vector<double> bias = bias_of(graph, node), moved(static_cast<std::size_t>(w.taps));
+  for (std::int64_t m = 0; m < w.M; ++m) {
+    const std::int64_t r = border ? representative[static_cast<std::size_t>(m / w.out_per_group())] : -1;
+    std::fill(moved.begin(), moved.end(), 0.0);
+    for (std::int64_t j = 0; j < w.in_per_group(); ++j) {
+      const std::int64_t c = w.input(m, j);
+      if (!std::isfinite(x[c]) || c == r || w.is_zero(m, j)) continue;
+      if (weight.empty()) weight.assign(w.data, w.data + w.count());
+      const std::int64_t at = w.offset(m, j);
+      if (!border) bias[static_cast<std::size_t>(m)] += x[c] * w.sum(m, j);
+      if (border && x[c] != 0)
+        for (std::int64_t t = 0; t < w.taps; ++t) moved[t] += w.data[at + t] * (x[c] / x[r]);
+      std::fill_n(weight.begin() + at, w.taps, 0.0f);
+    }
+    if (weight.empty() || r < 0) continue;
+    const std::int64_t at = w.offset(m, r % w.in_per_group());
+    for (std::int64_t t = 0; t < w.taps; ++t)
+      if (moved[t] != 0) weight[at + t] = static_cast<float>(w.data[at + t] + moved[t]);
+  }
+  if (weight.empty() || !all_finite(bias)) return false;
+  const Shape shape = input_value(graph, node, 1).shape;
+  set_weight(graph, n, weight, shape);
+  set_bias(graph, n, bias);
+  return true;
+}
+
+class Folder {
+ public:
+  Folder(Graph& graph, const Channels& channels, const std::vector<double>& constant)
+      : graph_(graph), channels_(channels), constant_(constant) {}
+
+  bool run(int n) {
+    const Node& node = graph_.nodes[n];
+    bool changed = false;
+    if (has_kernels(node.op) && channels_.axis(node.inputs[0]) == output_axis(graph_, node))
+      changed |= fold_into_kernels(graph_, n, of(node.inputs[0]));
+    if (node.op == Op::Conv || node.op == Op::Linear) return fold_residual(n) || fold_branch(n) || changed;
+    if (node.op == Op::Add || node.op == Op::Sub || node.op == Op::Mul || node.op == Op::Div) return fold_operand(n);
+    return changed;
+  }
+
+ private:
+  std::vector<double> of(ValueId v) const {
+    const auto begin = constant_.begin() + channels_.id(v, 0);
+    return {begin, begin + channels_.count(v)};
+  }
+
+  // [C, 1, ...] so that it broadcasts along the channels of an activation like v.
+  ValueId as_constant(ValueId v, const std::vector<double>& numbers) {
+    Shape shape(graph_.values[v].shape.size() - channels_.axis(v), 1);
+    shape[0] = static_cast<std::int64_t>(numbers.size());
+    return add_floats(graph_, graph_.values[v].name + ".constant", std::move(shape), numbers);
+  }
+
+  // An operand that is constant altogether, where the other one alone gives the output its shape.
+  bool fold_operand(int n) {
+    for (const std::size_t i : {0, 1}) {
+      const ValueId v = graph_.nodes[n].inputs[i], other = graph_.nodes[n].inputs[1 - i];
+      if (graph_.values[v].is_constant() || graph_.values[other].is_constant() || !channels_.axis(v) || v == other ||
+          graph_.values[other].shape != output_shape(graph_, graph_.nodes[n]) || !all_finite(of(v)))
+        continue;
+      const ValueId constant = as_constant(v, of(v));
+      graph_.nodes[n].inputs[i] = constant;
+      return true;
+    }
+    return false;
+  }
+
+  bool fold_residual(int n) {
+    const Node& node = graph_.nodes[n];
+    if (!node.has_input(3) || channels_.axis(node.inputs[3]) != output_axis(graph_, node)) return false;
+    const std::vector<double> residual = of(node.inputs[3]);
+    std::vector<double> bias = bias_of(graph_, node);
+    for (std::size_t m = 0; m < bias.size(); ++m) bias[m] += residual[m];
+    if (!all_finite(bias)) return false;
+    graph_.nodes[n].inputs[3] = kNoValue;
+    set_bias(graph_, n, bias);
+    return true;
+  }
+
+  // A layer all of whose weights are zero only adds its bias to the residual.
+  bool fold_branch(int n) {
+    const Node node = graph_.nodes[n];
+    if (!node.has_input(3)) return false;
+    const Kernels w(graph_, node);
+    if (std::any_of(w.data, w.data + w.count(), [](float v) { return v != 0; })) return false;
+    const ValueId bias = as_constant(node.output, bias_of(graph_, node));
+    replace(graph_, n, Op::Add, {node.inputs[3], bias}, {});
+    copy_act(graph_.nodes[n], node);
+    return true;
+  }
+
+  Graph& graph_;
+  const Channels& channels_;
+  const std::vector<double>& constant_;
+};
+
+}  // namespace
+
+bool fold_constant_channels(Graph& graph, const Channels& channels, const std::vector<double>& constant) {
+  Folder folder(graph, channels, constant);
+  bool changed = false;
+  for (std::size_t n = 0; n < graph.nodes.size(); ++n) changed |= folder.run(static_cast<int>(n));
+  return changed;
+}
+
+}  // namespace sn
