@@ -11,8 +11,9 @@ void check_dims(const std::string& who, const Shape& shape, std::size_t first) {
     if (shape[i] < 1)
       fail(ErrorCode::Shape, who, ": axis ", i, " of shape ", to_string(shape), " is ", shape[i],
            "; dimensions must be at least 1");
-    if (shape[i] >= kMaxElements || (count *= shape[i]) >= kMaxElements)
+    if (shape[i] > (kMaxElements - 1) / count)
       fail(ErrorCode::Shape, who, ": shape ", to_string(shape), " has 2^40 elements or more");
+    count *= shape[i];
   }
 }
 

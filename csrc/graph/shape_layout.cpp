@@ -105,8 +105,10 @@ Shape reshape_shape(const Shapes& s) {
       open = i;
     } else if (y[i] < 1) {
       s.reject("shape must hold sizes and at most one -1 after the first axis, got ", to_string(want));
-    } else if (y[i] > count || (known *= y[i]) > count) {
+    } else if (y[i] > count / known) {
       s.reject("cannot reshape", s.named(0), " to ", to_string(want), ": too many elements");
+    } else {
+      known *= y[i];
     }
   }
   if (open ? count % known != 0 : count != known)
