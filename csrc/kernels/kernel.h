@@ -22,8 +22,13 @@ using KernelFn = void (*)(const void* params, const KernelArgs& args, std::int64
 using TasksFn = std::int64_t (*)(const void* params, std::int64_t batch) noexcept;
 
 // y = act(x), as an epilogue or on its own. a, b: see ops.inc.
+#define SN_EACH_ACT(F)                                                                          \
+  F(none) F(relu) F(clip) F(leaky_relu) F(silu) F(hard_swish) F(hard_sigmoid) F(sigmoid) F(tanh) \
+  F(gelu) F(gelu_tanh) F(exp) F(sqrt) F(abs) F(neg)
 enum class Act : int {
-  none, relu, clip, leaky_relu, silu, hard_swish, hard_sigmoid, sigmoid, tanh, gelu, gelu_tanh, exp, sqrt, abs, neg
+#define SN_ACT(name) name,
+  SN_EACH_ACT(SN_ACT)
+#undef SN_ACT
 };
 
 struct Epilogue {

@@ -1,3 +1,5 @@
+// For a family's .cpp and for lowering; never for ISA files, which use no STL (see simd/scalar.h).
+//
 // How a family's kernels.inc becomes declarations, a dispatch table and rows of the registry.
 //
 // kernels.inc holds one row a kernel, SN_KERNEL(variant): the enumerator of the family's variant enum, and the kernel
@@ -41,6 +43,14 @@ void list_kernels(const KernelEntry (&table)[N], std::vector<KernelRow>& rows) {
   for (const KernelEntry& e : table) rows.push_back({e.family, e.name, e.isa});
 }
 
+void add_convtranspose_kernels(std::vector<KernelRow>& rows);
+void add_depthwise_kernels(std::vector<KernelRow>& rows);
+void add_eltwise_kernels(std::vector<KernelRow>& rows);
+void add_move_kernels(std::vector<KernelRow>& rows);
+void add_pool_kernels(std::vector<KernelRow>& rows);
+void add_resize_kernels(std::vector<KernelRow>& rows);
+void add_softmax_kernels(std::vector<KernelRow>& rows);
+
 }  // namespace sn
 
 #ifdef SPARSENET_HAVE_SCALAR
@@ -69,8 +79,8 @@ void list_kernels(const KernelEntry (&table)[N], std::vector<KernelRow>& rows) {
   SN_IF_SCALAR(F, __VA_ARGS__) \
   SN_IF_AVX2(F, __VA_ARGS__) SN_IF_AVX512(F, __VA_ARGS__) SN_IF_NEON(F, __VA_ARGS__)
 
-#define SN_DECLARE(isa, family, variant)                                                                      \
-  namespace isa {                                                                                             \
+#define SN_DECLARE(isa, family, variant)                                                                              \
+  namespace isa {                                                                                                     \
   void family##_##variant(const void* params, const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept; \
   }
 #define SN_ENTRY(isa, family, variant, Enum) \

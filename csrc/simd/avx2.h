@@ -33,6 +33,11 @@ SN_INLINE void store_n(float* p, V a, int n) { _mm256_maskstore_ps(p, first_lane
 SN_INLINE V load_strided(const float* p, int64_t s) {
   return {_mm256_setr_ps(p[0], p[s], p[2 * s], p[3 * s], p[4 * s], p[5 * s], p[6 * s], p[7 * s])};
 }
+SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
+  const __m256 lo = _mm256_permute2f128_ps(a.v, b.v, 0x20), hi = _mm256_permute2f128_ps(a.v, b.v, 0x31);
+  const __m256 e = _mm256_shuffle_ps(lo, hi, 0x88), o = _mm256_shuffle_ps(lo, hi, 0xdd);
+  even.v = e, odd.v = o;
+}
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m256i i = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(idx)));
   return {_mm256_i32gather_ps(base, i, 4)};

@@ -36,6 +36,11 @@ SN_INLINE V load_strided(const float* p, int64_t s) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return {_mm512_i32gather_ps(_mm512_mullo_epi32(lane, _mm512_set1_epi32(static_cast<int>(s))), p, 4)};
 }
+SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
+  const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i o = _mm512_add_epi32(e, _mm512_set1_epi32(1));
+  even.v = _mm512_permutex2var_ps(a.v, e, b.v), odd.v = _mm512_permutex2var_ps(a.v, o, b.v);
+}
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));
   return {_mm512_i32gather_ps(i, base, 4)};

@@ -116,21 +116,7 @@ SN_INLINE V apply(Act act, V x, V a, V b) {
 #define SN_ACT(name) \
   case Act::name:    \
     return apply<Act::name>(x, a, b);
-    SN_ACT(none)
-    SN_ACT(relu)
-    SN_ACT(clip)
-    SN_ACT(leaky_relu)
-    SN_ACT(silu)
-    SN_ACT(hard_swish)
-    SN_ACT(hard_sigmoid)
-    SN_ACT(sigmoid)
-    SN_ACT(tanh)
-    SN_ACT(gelu)
-    SN_ACT(gelu_tanh)
-    SN_ACT(exp)
-    SN_ACT(sqrt)
-    SN_ACT(abs)
-    SN_ACT(neg)
+    SN_EACH_ACT(SN_ACT)
 #undef SN_ACT
   }
   return x;

@@ -36,6 +36,10 @@ SN_INLINE V load_strided(const float* p, int64_t s) {
   const float t[4] = {p[0], p[s], p[2 * s], p[3 * s]};
   return {vld1q_f32(t)};
 }
+SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
+  const float32x4x2_t r = vuzpq_f32(a.v, b.v);
+  even.v = r.val[0], odd.v = r.val[1];
+}
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
   return {vld1q_f32(t)};

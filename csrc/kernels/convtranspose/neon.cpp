@@ -1,4 +1,0 @@
-#define SN_ISA neon
-#include "simd/neon.h"
-
-#include "kernels/convtranspose/generic.h"

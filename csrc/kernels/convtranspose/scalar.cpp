@@ -1,4 +1,0 @@
-#define SN_ISA scalar
-#include "simd/scalar.h"
-
-#include "kernels/convtranspose/generic.h"

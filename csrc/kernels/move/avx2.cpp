@@ -1,4 +1,0 @@
-#define SN_ISA avx2
-#include "simd/avx2.h"
-
-#include "kernels/move/generic.h"

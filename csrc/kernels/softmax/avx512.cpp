@@ -1,4 +1,0 @@
-#define SN_ISA avx512
-#include "simd/avx512.h"
-
-#include "kernels/softmax/generic.h"
