@@ -41,7 +41,9 @@ def filters(model: nn.Module, ratio: float, *, skip: Sequence[str] = ()) -> nn.M
             continue
         norms = conv.weight.detach().abs().flatten(1).sum(1)
         keep = torch.ones(conv.out_channels, dtype=torch.bool, device=norms.device)
-        keep[torch.argsort(norms, stable=True)[: int(ratio * conv.out_channels + 1e-9)]] = False
+        # 1e-9: 0.57 * 100 is 56.99... in binary, and 57 is meant.
+        count = min(int(ratio * conv.out_channels + 1e-9), conv.out_channels - 1)
+        keep[torch.argsort(norms, stable=True)[:count]] = False
         set_mask(conv, "weight", keep.view(-1, *[1] * (conv.weight.dim() - 1)).expand_as(conv.weight))
         for module in (conv, norm):
             if module is not None and module.bias is not None:

@@ -1,0 +1,6 @@
+"""Makes `benchmarks`, which is not installed, importable; last on the path, so that the installed sparsenet is tested."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent))
