@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "check.h"
 #include "plan/engine.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
@@ -65,13 +66,6 @@ EXPORTED int posix_memalign(void** out, std::size_t align, std::size_t n) noexce
 #endif
 
 namespace {
-
-int failures = 0;
-
-void check(bool ok, const char* what) {
-  std::printf("%s  %s\n", ok ? "ok  " : "FAIL", what);
-  failures += !ok;
-}
 
 template <class Function>
 long allocations_in(Function function) {
@@ -158,20 +152,20 @@ void allocates_nothing(int threads) {
   const long later = allocations_in([&] {
     for (int i = 0; i < 20; ++i) engine->run(1 + i % 4, &in, &out);
   });
-  check(later == 0, "runs after the first allocate nothing, smaller batches included");
+  CHECK(later == 0);
 
   const auto reserved = compiled(1, threads);
   reserved->reserve(4);
-  check(allocations_in([&] { reserved->run(4, &in, &out); }) == 0, "a run after reserve() allocates nothing");
+  CHECK(allocations_in([&] { reserved->run(4, &in, &out); }) == 0);
 
   std::vector<double> begin(engine->steps().size()), end(begin.size());
   engine->run_timed(4, &in, &out, begin.data(), end.data());
   const long timed = allocations_in([&] { engine->run_timed(4, &in, &out, begin.data(), end.data()); });
-  check(timed == 0, "timed runs allocate nothing");
+  CHECK(timed == 0);
 }
 
 // The answers of concurrent calls, each compared with the one a lone call gave.
-void concurrent(const sn::Engine& first, const sn::Engine& second, const char* what) {
+void concurrent(const sn::Engine& first, const sn::Engine& second) {
   constexpr int kThreads = 2, kRuns = 200;
   const sn::Engine* engines[kThreads] = {&first, &second};
   std::vector<float> x[kThreads], expected[kThreads];
@@ -190,7 +184,7 @@ void concurrent(const sn::Engine& first, const sn::Engine& second, const char* w
     });
   }
   for (auto& t : threads) t.join();
-  check(wrong == 0, what);
+  CHECK(wrong == 0);
 }
 
 double cpu_seconds() {
@@ -205,27 +199,47 @@ void parks_when_idle() {
   std::this_thread::sleep_for(std::chrono::milliseconds(5));  // a worker may finish its last bounded spin
   const double before = cpu_seconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  check(cpu_seconds() - before < 0.002, "200 ms after a call the process has used less than 2 ms of CPU");
+  CHECK(cpu_seconds() - before < 0.002);
+}
+
+#if HOOKED
+void the_hook_counts() {
+  void* volatile p = nullptr;
+  CHECK(allocations_in([&] { p = ::operator new(8); }) == 1);
+  ::operator delete(p);
+  CHECK(allocations_in([&] { p = std::aligned_alloc(64, 64); }) == 1);
+  std::free(p);
+}
+#endif
+
+void one_thread_allocates_nothing() {
+  allocates_nothing(1);
+}
+void two_threads_allocate_nothing() {
+  allocates_nothing(2);
+}
+
+void one_engine_in_two_threads() {
+  for (int threads : {1, 2}) {
+    const auto engine = compiled(1, threads);
+    concurrent(*engine, *engine);
+  }
+}
+
+void two_engines_in_two_threads() {
+  for (int threads : {1, 2}) concurrent(*compiled(1, threads), *compiled(2, threads));
 }
 
 }  // namespace
 
 int main() {
 #if HOOKED
-  void* volatile p = nullptr;
-  check(allocations_in([&] { p = ::operator new(8); }) == 1, "the hook sees operator new");
-  ::operator delete(p);
-  check(allocations_in([&] { p = std::aligned_alloc(64, 64); }) == 1, "the hook sees aligned_alloc");
-  std::free(p);
+  RUN(the_hook_counts);
 #endif
-  for (int threads : {1, 2}) {
-    std::printf("threads=%d\n", threads);
-    allocates_nothing(threads);
-    const auto one = compiled(1, threads), two = compiled(2, threads);
-    concurrent(*one, *one, "one engine from two threads");
-    concurrent(*one, *two, "two engines in two threads");
-  }
-  parks_when_idle();
-  std::printf("%s\n", failures ? "FAILED" : "passed");
-  return failures != 0;
+  RUN(one_thread_allocates_nothing);
+  RUN(two_threads_allocate_nothing);
+  RUN(one_engine_in_two_threads);
+  RUN(two_engines_in_two_threads);
+  RUN(parks_when_idle);
+  return check::finish();
 }
