@@ -125,9 +125,10 @@ def convs(
     max_channels: int = 40,
     max_size: int = 17,
 ) -> Case:
-    """A convolution. ``groups``: "one", "depthwise" (one input channel a group) or "any"."""
+    """A convolution. ``groups``: "depthwise" (one input channel a group), "matrix" (one or some groups) or "any"."""
     spatial = rank or draw(st.sampled_from([1, 2, 2, 2]))
-    kind = draw(st.sampled_from(["one", "one", "some", "depthwise"])) if groups == "any" else groups
+    kinds = {"any": ["one", "one", "some", "depthwise"], "matrix": ["one", "one", "some"], "depthwise": ["depthwise"]}
+    kind = draw(st.sampled_from(kinds[groups]))
     if kind == "one":
         g, cin, cout = 1, draw(st.integers(1, max_channels)), draw(st.integers(1, max_channels))
     elif kind == "some":
@@ -219,7 +220,8 @@ def pools(draw: st.DrawFn, op: str) -> Case:
 @st.composite
 def adaptive_pools(draw: st.DrawFn, op: str) -> Case:
     x = draw(images())
-    return Case(op, {"output": [draw(st.integers(1, 8)) for _ in x.shape[2:]]}, [x])
+    most = draw(st.sampled_from([1, 8]))  # 1: global
+    return Case(op, {"output": [draw(st.integers(1, most)) for _ in x.shape[2:]]}, [x])
 
 
 @st.composite

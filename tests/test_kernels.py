@@ -1,0 +1,169 @@
+"""Every kernel of this binary that this CPU runs, against the fp64 reference, over random shapes.
+
+The tests walk `_core.kernels()`: a new row in a kernels.inc is tested without a new test. A new family needs a line
+in MATRIX (kernels to choose between, forced by name) or in OPS (kernels that follow from the op and its shape).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+import strategies as s
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sparsenet as sn
+from sparsenet import _core, reference
+
+EXAMPLES = int(os.environ.get("SPARSENET_TEST_EXAMPLES", "12"))
+QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+THREADS = st.sampled_from([1, 2])
+
+
+def not_depthwise(case: s.Case) -> bool:
+    return case.attrs["groups"] == 1 or case.attrs["groups"] != case.inputs[0].shape[1]
+
+
+matrix_convs = s.convs(groups="matrix").filter(not_depthwise)
+
+#: Families of matrix kernels: any of them can do any of these.
+MATRIX = {
+    "spmm": st.one_of(matrix_convs, matrix_convs, s.linears()),
+    "gemm": st.one_of(matrix_convs, matrix_convs, s.linears()),
+    "spmv": s.linears(),
+    "gemv": s.linears(),
+}
+
+#: Families whose kernel follows from the op and its shape: together, these ops reach every kernel of the family.
+OPS = {
+    "depthwise": {"Conv": s.convs(groups="depthwise")},
+    "convtranspose": {"ConvTranspose": s.conv_transposes()},
+    "eltwise": {op: s.OP_STRATEGIES[op] for op in ("Activation", "Add", "Sub", "Mul", "Div", "PRelu", "BatchNorm")},
+    "pool": {
+        op: s.OP_STRATEGIES[op] for op in ("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "Mean")
+    },
+    "softmax": {"Softmax": s.softmaxes()},
+    "resize": {"Resize": s.resizes()},
+    "move": {
+        op: s.OP_STRATEGIES[op]
+        for op in ("Concat", "Slice", "Pad", "Reshape", "Transpose", "ChannelShuffle", "Identity")
+    },
+}
+
+
+def rows() -> list[dict[str, Any]]:
+    return [row for row in _core.kernels() if row["available"]]
+
+
+def names_of(families: dict[str, Any]) -> list[str]:
+    return sorted(row["name"] for row in rows() if row["family"] in families)
+
+
+def family_of(name: str) -> str:
+    return next(row["family"] for row in rows() if row["name"] == name)
+
+
+def isa_of(name: str) -> str:
+    return next(row["isa"] for row in rows() if row["name"] == name)
+
+
+def check(case: s.Case, threads: int, isa: str, kernel: str | None = None) -> tuple[np.ndarray, set[str]]:
+    """Compile and run one op, hold it against the reference, return its output and the kernels it took."""
+    graph = case.graph()
+    engine = sn.compile(graph, threads=threads, isa=isa, kernel=kernel, tune=False, passes=False)
+    y = engine(case.feeds)
+    assert y.shape == tuple(reference.run(graph, case.feeds)[graph.outputs[0][0]].shape)
+    reference.assert_close(y, graph, case.feeds, statistical=False)
+    return y, {step.kernel for step in engine.steps}
+
+
+def test_every_family_has_a_strategy() -> None:
+    unknown = {row["family"] for row in _core.kernels()} - set(MATRIX) - set(OPS)
+    assert not unknown, f"no test draws cases for the kernel families {sorted(unknown)}: add them to MATRIX or OPS"
+
+
+def test_every_op_is_drawn_for_some_family() -> None:
+    drawn = {op for ops in OPS.values() for op in ops} | {"Conv", "Linear"}
+    assert drawn == {row["name"] for row in _core.op_table()}
+
+
+def test_kernel_names_are_unique_and_end_in_their_isa() -> None:
+    names = [row["name"] for row in _core.kernels()]
+    assert len(set(names)) == len(names)
+    assert all(row["name"].endswith("_" + row["isa"]) for row in _core.kernels())
+
+
+@pytest.mark.parametrize("name", names_of(MATRIX))
+def test_matrix_kernel(name: str) -> None:
+    """A matrix kernel, forced by its name, equals the reference."""
+
+    @QUICK
+    @given(MATRIX[family_of(name)], THREADS)
+    def run(case: s.Case, threads: int) -> None:
+        _, used = check(case, threads, isa_of(name), kernel=name)
+        assert used == {name}
+
+    run()
+
+
+@pytest.mark.parametrize(
+    ("family", "isa"), sorted({(row["family"], row["isa"]) for row in rows() if row["family"] not in MATRIX})
+)
+def test_op_kernels(family: str, isa: str) -> None:
+    """All kernels of a family that its ops reach equal the reference, and its ops reach all of them."""
+    used: set[str] = set()
+    for op, cases in OPS.get(family, {}).items():
+
+        @settings(QUICK, max_examples=3 * EXAMPLES)
+        @given(cases, THREADS)
+        def run(case: s.Case, threads: int) -> None:
+            used.update(check(case, threads, isa)[1])
+
+        run()
+        assert used, f"{op} runs no kernel"
+    unreached = {row["name"] for row in rows() if row["family"] == family and row["isa"] == isa} - used
+    assert not unreached, f"no case reached {sorted(unreached)}: make the strategies of OPS[{family!r}] draw one"
+
+
+@pytest.mark.parametrize("name", names_of(MATRIX))
+def test_threads_and_batches_do_not_change_a_bit(name: str) -> None:
+    """Tasks split the output, never a sum: two threads and single calls give what one thread gives for a batch."""
+
+    @settings(QUICK, max_examples=5)
+    @given(MATRIX[family_of(name)])
+    def run(case: s.Case) -> None:
+        options = {"isa": isa_of(name), "kernel": name, "tune": False, "passes": False}
+        graph = case.graph()
+        one, two = (sn.compile(graph, threads=threads, **options) for threads in (1, 2))
+        y = one(case.feeds)
+        np.testing.assert_array_equal(two(case.feeds), y)
+        for i in range(len(y)):
+            np.testing.assert_array_equal(one({k: v[i : i + 1] for k, v in case.feeds.items()}), y[i : i + 1])
+
+    run()
+
+
+@pytest.mark.parametrize("isa", sorted({row["isa"] for row in rows()}))
+def test_the_choice_is_right_whatever_it_is(isa: str) -> None:
+    """Convolutions of every kind and linear layers, the kernel chosen by the cost model."""
+
+    @settings(QUICK, max_examples=3 * EXAMPLES)
+    @given(st.one_of(s.convs(), s.linears()), THREADS)
+    def run(case: s.Case, threads: int) -> None:
+        check(case, threads, isa)
+
+    run()
+
+
+def test_the_choice_is_right_when_it_is_timed() -> None:
+    @QUICK
+    @given(st.one_of(s.convs(), s.linears()), THREADS)
+    def run(case: s.Case, threads: int) -> None:
+        graph = case.graph()
+        engine = sn.compile(graph, threads=threads, tune=True, tune_seconds=0.01)
+        reference.assert_close(engine(case.feeds), graph, case.feeds, statistical=False)
+
+    run()
