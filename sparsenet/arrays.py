@@ -21,6 +21,10 @@ class TensorInfo(NamedTuple):
     name: str
     shape: tuple[int | None, ...]
 
+    def with_batch(self, batch: int) -> tuple[int, ...]:
+        """The shape for one batch size."""
+        return (batch, *(d for d in self.shape[1:] if d is not None))
+
     def __str__(self) -> str:
         return f"{self.name}{shape_text(self.shape)}"
 
@@ -85,7 +89,7 @@ def _from_protocol(x: Any, what: str) -> npt.NDArray[Any]:
 
 def batch_of(array: npt.NDArray[Any], info: TensorInfo, what: str) -> int:
     """Batch size of an array of info's shape; raises ShapeError saying what came, what is expected, how to mend it."""
-    got, expected = array.shape, info.shape
+    expected, got = info.shape, tuple(int(d) for d in array.shape)
     if len(got) == len(expected) and got[1:] == expected[1:]:
         if got[0] == 0:
             raise ShapeError(f"{what}: the batch is empty (shape {shape_text(got)}); N must be at least 1")

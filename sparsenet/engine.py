@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -74,7 +73,7 @@ def compile(
         tune: time the candidate kernels of each layer here and now; without it a cost model chooses.
         batch: the batch size to choose kernels for. Every batch size runs, and is fast where layers are alike.
         isa: "scalar", "avx2", "avx512" or "neon"; None takes $SPARSENET_FORCE_ISA, else the best this CPU has.
-        kernel: use this kernel (a name or family of `sparsenet._core.kernels()`) wherever it applies.
+        kernel: use this kernel (a name of `sparsenet._core.kernels()`) wherever it applies.
         passes: True runs every graph pass, False none; a list names passes to leave out.
         tune_seconds: time that tuning may take, for the whole network.
         backend: "cpp", or "numba" for kernels written in Python.
@@ -218,7 +217,7 @@ class Engine:
         given = self._ordered(inputs)
         views = [to_numpy(x, f"input '{info.name}'") for x, info in zip(given, self.inputs, strict=True)]
         batch = self._batch(views)
-        shapes = [(batch, *info.shape[1:]) for info in self.outputs]
+        shapes = [info.with_batch(batch) for info in self.outputs]
         if out is not None:
             self._backend.run(batch, [ready(v) for v in views], self._checked_out(out, shapes, views))
             return out
@@ -292,7 +291,7 @@ class Engine:
             raise InvalidArgumentError(f"inputs disagree on the batch size: {told}")
         return batches[0]
 
-    def _checked_out(self, out: Any, shapes: list[tuple[Any, ...]], views: list[FloatArray]) -> list[FloatArray]:
+    def _checked_out(self, out: Any, shapes: list[tuple[int, ...]], views: list[FloatArray]) -> list[FloatArray]:
         given = list(out) if isinstance(out, (tuple, list)) else [out]
         if len(given) != len(shapes):
             raise InvalidArgumentError(f"out: expected {len(shapes)} array(s), got {len(given)}")
@@ -317,16 +316,16 @@ class Engine:
             return self._batch(views), [ready(v) for v in views]
         batch = self.inputs[0].shape[0] or self.options.batch
         rng = np.random.default_rng(0)
-        noise = [rng.standard_normal((batch, *info.shape[1:]), np.float32) for info in self.inputs]
+        noise = [rng.standard_normal(info.with_batch(batch), np.float32) for info in self.inputs]
         return batch, noise
 
     def _results(self, batch: int) -> list[FloatArray]:
-        return [np.empty((batch, *info.shape[1:]), np.float32) for info in self.outputs]
+        return [np.empty(info.with_batch(batch), np.float32) for info in self.outputs]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As .snet bytes of the graph the passes left, so that they need not run again; kernels are chosen anew, for
         # the machine that unpickles.
-        return _restore, (_snet_bytes(self.graph), asdict(replace(self.options, passes=False)))
+        return _restore, (_core.save_bytes(self._backend.graph), asdict(replace(self.options, passes=False)))
 
     def __enter__(self) -> Engine:
         return self
@@ -347,13 +346,6 @@ class Engine:
             f"{self.isa}, {self.threads} thread{'s' * (self.threads > 1)}; "
             f"packed {self.packed_bytes / 1e6:.2f} MB, dense {self.dense_bytes / 1e6:.2f} MB)"
         )
-
-
-def _snet_bytes(graph: Graph) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "engine.snet"
-        graph.save(path)
-        return path.read_bytes()
 
 
 def _restore(snet: bytes, options: dict[str, Any]) -> Engine:
