@@ -1,0 +1,215 @@
+// Every row of the matrix kernels' tables that this CPU runs, through the whole engine, against an fp64 loop.
+// No Python: this is also what runs under qemu and the sanitizers.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "check.h"
+#include "kernels/panel/table.h"
+#include "plan/engine.h"
+
+using namespace sn;
+
+namespace {
+
+struct Case {
+  int N, C, H, W, M, KH, KW, stride, top, left, bottom, right, dilation, groups;
+  double zeros;  // share of zero weights; 1 = all
+  int block;     // zeros come in aligned blocks of this many rows and columns
+  bool bias, residual, relu;
+  int threads;
+};
+
+const Case kConvs[] = {
+    {1, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.5, 1, true, false, true, 1},
+    {2, 16, 7, 7, 33, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0.9, 1, true, true, true, 2},
+    {3, 8, 14, 13, 12, 3, 3, 2, 1, 1, 1, 1, 1, 1, 0.8, 1, false, false, false, 1},
+    {1, 7, 10, 9, 9, 5, 3, 1, 4, 0, 1, 2, 2, 1, 0.7, 1, true, false, false, 2},
+    {1, 12, 12, 12, 8, 3, 3, 3, 2, 1, 0, 2, 1, 4, 0.6, 1, true, true, false, 1},
+    {1, 64, 5, 5, 20, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.9, 4, true, false, true, 2},
+    {4, 300, 3, 3, 6, 1, 1, 2, 0, 0, 0, 0, 1, 1, 0.8, 2, false, false, true, 1},
+    {1, 4, 1, 70, 6, 1, 7, 2, 0, 3, 0, 3, 1, 1, 0.5, 1, true, false, false, 1},
+    {1, 5, 6, 6, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1.0, 1, true, false, false, 1},
+    {1, 40, 20, 20, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.0, 1, true, false, true, 1},
+    {9, 130, 4, 5, 31, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.95, 1, true, true, true, 2},
+};
+
+std::vector<float> random_floats(std::size_t n, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> out(n);
+  for (float& x : out) x = uniform(engine);
+  return out;
+}
+
+std::vector<float> sparse_weights(int rows, int columns, const Case& c, unsigned seed) {
+  std::vector<float> w = random_floats(static_cast<std::size_t>(rows) * columns, seed);
+  std::mt19937 engine(seed + 1);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  for (int m = 0; m < rows; m += c.block) {
+    for (int k = 0; k < columns; k += c.block) {
+      if (uniform(engine) >= c.zeros) continue;
+      for (int i = m; i < std::min(m + c.block, rows); ++i) {
+        for (int j = k; j < std::min(k + c.block, columns); ++j) w[static_cast<std::size_t>(i) * columns + j] = 0;
+      }
+    }
+  }
+  return w;
+}
+
+// |y - ref| <= c sqrt(K) eps sum|w x|, and a rounding of the result itself
+bool within(float y, double ref, double magnitude, double terms) {
+  constexpr double eps = 1.1920929e-7;
+  return std::fabs(y - ref) <= 4 * std::sqrt(terms) * eps * magnitude + 2 * eps * std::fabs(ref);
+}
+
+bool conv_matches(const Case& c, const std::string& isa, const std::string& kernel) {
+  Graph g;
+  const ValueId x = g.add_input("x", {kBatch, c.C, c.H, c.W});
+  const int depth = c.C / c.groups, K = depth * c.KH * c.KW;
+  const std::vector<float> w = sparse_weights(c.M, K, c, 7), b = random_floats(c.M, 9);
+  std::vector<ValueId> in{x, g.add_constant("w", {c.M, depth, c.KH, c.KW}, w)};
+  in.push_back(c.bias ? g.add_constant("b", {c.M}, b) : kNoValue);
+  const int OH = (c.H + c.top + c.bottom - c.dilation * (c.KH - 1) - 1) / c.stride + 1;
+  const int OW = (c.W + c.left + c.right - c.dilation * (c.KW - 1) - 1) / c.stride + 1;
+  if (c.residual) in.push_back(g.add_input("r", {kBatch, c.M, OH, OW}));
+  if (!c.residual && !c.bias) in.pop_back();
+  using Ints = std::vector<std::int64_t>;
+  g.set_output(g.add_node(Op::Conv, in,
+                          {{"stride", Ints{c.stride, c.stride}},
+                           {"padding", Ints{c.top, c.left, c.bottom, c.right}},
+                           {"dilation", Ints{c.dilation, c.dilation}},
+                           {"groups", std::int64_t{c.groups}},
+                           {"act", std::string(c.relu ? "relu" : "none")}},
+                          "y"));
+  CompileOptions options;
+  options.isa = isa;
+  options.kernel = kernel;
+  options.tune = false;
+  options.threads = c.threads;
+  options.passes = false;
+  const auto engine = Engine::compile(g, options);
+  const std::vector<float> xs = random_floats(static_cast<std::size_t>(c.N) * c.C * c.H * c.W, 3);
+  const std::vector<float> rs = random_floats(static_cast<std::size_t>(c.N) * c.M * OH * OW, 4);
+  std::vector<float> y(rs.size(), NAN);
+  const float* inputs[] = {xs.data(), rs.data()};
+  float* output = y.data();
+  engine->run(c.N, inputs, &output);
+
+  std::size_t at = 0;
+  for (int n = 0; n < c.N; ++n) {
+    for (int m = 0; m < c.M; ++m) {
+      const int g0 = m / (c.M / c.groups) * depth;
+      for (int oh = 0; oh < OH; ++oh) {
+        for (int ow = 0; ow < OW; ++ow, ++at) {
+          double sum = 0, magnitude = 0;
+          const auto accumulate = [&](double term) { sum += term, magnitude += std::fabs(term); };
+          for (int k = 0; k < K; ++k) {
+            const int ih = oh * c.stride - c.top + k / c.KW % c.KH * c.dilation;
+            const int iw = ow * c.stride - c.left + k % c.KW * c.dilation;
+            if (ih < 0 || ih >= c.H || iw < 0 || iw >= c.W) continue;
+            const std::size_t channel = static_cast<std::size_t>(n) * c.C + g0 + k / (c.KH * c.KW);
+            accumulate(static_cast<double>(w[static_cast<std::size_t>(m) * K + k]) *
+                       xs[(channel * c.H + ih) * c.W + iw]);
+          }
+          if (c.bias) accumulate(b[m]);
+          if (c.residual) accumulate(rs[at]);
+          if (c.relu) sum = std::max(sum, 0.0);
+          if (!within(y[at], sum, magnitude, K + 2)) {
+            std::printf("%s: y[%d][%d][%d][%d] = %g, expected %g\n", kernel.c_str(), n, m, oh, ow, y[at], sum);
+            return false;
+          }
+        }
+      }
+    }
+  }
+  return true;
+}
+
+bool linear_matches(int N, int K, int M, double zeros, int block, int threads, const std::string& act,
+                    const std::string& isa, const std::string& kernel) {
+  Case c{};
+  c.zeros = zeros, c.block = block;
+  Graph g;
+  const ValueId x = g.add_input("x", {kBatch, K});
+  const std::vector<float> w = sparse_weights(M, K, c, 5), b = random_floats(M, 6);
+  g.set_output(
+      g.add_node(Op::Linear, {x, g.add_constant("w", {M, K}, w), g.add_constant("b", {M}, b)}, {{"act", act}}, "y"));
+  CompileOptions options;
+  options.isa = isa;
+  options.kernel = kernel;
+  options.tune = false;
+  options.threads = threads;
+  options.passes = false;
+  const auto engine = Engine::compile(g, options);
+  const std::vector<float> xs = random_floats(static_cast<std::size_t>(N) * K, 8);
+  std::vector<float> y(static_cast<std::size_t>(N) * M, NAN);
+  const float* input = xs.data();
+  float* output = y.data();
+  engine->run(N, &input, &output);
+  for (int n = 0; n < N; ++n) {
+    for (int m = 0; m < M; ++m) {
+      double sum = b[m], magnitude = std::fabs(b[m]);
+      for (int k = 0; k < K; ++k) {
+        const double term =
+            static_cast<double>(w[static_cast<std::size_t>(m) * K + k]) * xs[static_cast<std::size_t>(n) * K + k];
+        sum += term, magnitude += std::fabs(term);
+      }
+      const float got = y[static_cast<std::size_t>(n) * M + m];
+      if (act == "sigmoid") {  // slope at most 1/4
+        if (std::fabs(got - 1 / (1 + std::exp(-sum))) <= 1e-6 + 4 * std::sqrt(K + 1.0) * 1.2e-7 * magnitude) continue;
+      } else if (within(got, sum, magnitude, K + 1)) {
+        continue;
+      }
+      std::printf("%s: y[%d][%d] = %g, expected %g\n", kernel.c_str(), n, m, got, sum);
+      return false;
+    }
+  }
+  return true;
+}
+
+std::vector<Isa> isas() {
+  std::vector<Isa> out;
+  for (int i = 0; i < kIsaCount; ++i) {
+    if (available_isas() >> i & 1) out.push_back(static_cast<Isa>(i));
+  }
+  return out;
+}
+
+void convolutions() {
+  for (const Isa isa : isas()) {
+    for (const PanelVariant& v : panel_variants(isa)) {
+      for (const Case& c : kConvs) CHECK(conv_matches(c, isa_name(isa), v.name));
+    }
+  }
+}
+
+void fully_connected() {
+  for (const Isa isa : isas()) {
+    std::vector<std::string> names;
+    for (const PanelVariant& v : panel_variants(isa)) names.emplace_back(v.name);
+    for (const VectorVariant& v : vector_variants(isa)) names.emplace_back(v.name);
+    for (const std::string& name : names) {
+      CHECK(linear_matches(1, 37, 19, 0.7, 1, 1, "none", isa_name(isa), name));
+      CHECK(linear_matches(9, 130, 33, 0.9, 1, 2, "none", isa_name(isa), name));
+      CHECK(linear_matches(2, 5000, 3, 0.95, 4, 2, "sigmoid", isa_name(isa), name));
+      CHECK(linear_matches(40, 64, 5, 1.0, 1, 1, "none", isa_name(isa), name));
+    }
+  }
+}
+
+void forcing() {
+  CHECK(available_isas() & isa_bit(Isa::scalar));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "no such instruction set", select_isa("sse9"));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "no layer", conv_matches(kConvs[0], "scalar", "spmm_1x1_r3_none"));
+}
+
+}  // namespace
+
+int main() {
+  RUN(convolutions);
+  RUN(fully_connected);
+  RUN(forcing);
+  return check::finish();
+}
