@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "bind/bind.h"
 #include "graph/ops.h"
+#include "passes/passes.h"
 
 namespace py = pybind11;
 
@@ -254,10 +255,16 @@ void bind_graph(py::module_& m) {
       .def("unique_name", &Graph::unique_name, py::arg("wish"))
       .def("verify", &Graph::verify)
       .def("compact", &Graph::compact)
+      .def("run_passes", &run_passes, py::arg("disabled") = std::vector<std::string>{})
       .def("copy", [](const Graph& g) { return g; })
       .def("__repr__", &repr);
 
   m.def("op_table", &op_table);
+  m.def("passes", [] {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const Pass& pass : all_passes()) out.emplace_back(pass.name, pass.what);
+    return out;
+  });
 }
 
 }  // namespace sn

@@ -66,8 +66,11 @@ bool fits_float(double v) {
 void check_attrs(const Node& node) {
   const std::string who = label(node) + ": ";
   const OpInfo& info = op_info(node.op);
-  if (complete_attrs(node.op, node.name, node.attrs) != node.attrs)
-    fail(ErrorCode::Graph, who, "its attributes are incomplete");
+  for (const auto& [name, value] : complete_attrs(node.op, node.name, node.attrs)) {
+    const auto it = node.attrs.find(name);
+    if (it == node.attrs.end() || it->second.index() != value.index())
+      fail(ErrorCode::Graph, who, "attribute '", name, "' is missing or of another kind; add_node would complete it");
+  }
   const auto one_of = [&](const char* attr, std::initializer_list<const char*> allowed) {
     std::string list;
     for (const char* a : allowed) {
