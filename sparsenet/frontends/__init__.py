@@ -1,0 +1,1 @@
+"""Importers of other frameworks' models; each needs its framework only when it is used."""
