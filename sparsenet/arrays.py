@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sparsenet.errors import InvalidArgumentError, ShapeError
 
 FloatArray = npt.NDArray[np.float32]
+_FLOAT32 = np.dtype(np.float32)
 _DLPACK_CPU = 1  # kDLCPU of dlpack.h
 
 
@@ -52,7 +53,7 @@ def to_numpy(x: Any, what: str) -> FloatArray:
         array = _from_torch(x, what)
     else:
         array = _from_protocol(x, what)
-    if array.dtype != np.float32:
+    if array.dtype != _FLOAT32:
         raise ShapeError(f"{what}: expected float32, got {array.dtype}; convert it first: x.astype(numpy.float32)")
     return array
 
@@ -89,7 +90,8 @@ def _from_protocol(x: Any, what: str) -> npt.NDArray[Any]:
 
 def batch_of(array: npt.NDArray[Any], info: TensorInfo, what: str) -> int:
     """Batch size of an array of info's shape; raises ShapeError saying what came, what is expected, how to mend it."""
-    expected, got = info.shape, tuple(int(d) for d in array.shape)
+    expected = info.shape
+    got: tuple[int, ...] = array.shape
     if len(got) == len(expected) and got[1:] == expected[1:]:
         if got[0] == 0:
             raise ShapeError(f"{what}: the batch is empty (shape {shape_text(got)}); N must be at least 1")
@@ -106,7 +108,8 @@ def batch_of(array: npt.NDArray[Any], info: TensorInfo, what: str) -> int:
 
 def ready(array: FloatArray) -> FloatArray:
     """The array itself where kernels can read it in place, else a contiguous copy."""
-    if array.flags.c_contiguous and array.flags.aligned:
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
         return array
     return np.array(array, order="C", copy=True)
 

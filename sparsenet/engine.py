@@ -150,9 +150,9 @@ def _make_backend(graph: _core.Graph, options: CompileOptions) -> Backend:
         )
         return core
     if options.backend == "numba":
-        from sparsenet.numba_kernels import NumbaEngine
+        from sparsenet.numba_engine import NumbaEngine
 
-        return NumbaEngine(graph, options)
+        return NumbaEngine(Graph(graph), options)
     raise InvalidArgumentError(f"backend: expected 'cpp' or 'numba', got {options.backend!r}")
 
 
@@ -171,6 +171,7 @@ class Engine:
         self.inputs = [TensorInfo(name, tuple(shape)) for name, shape in self._backend.inputs]
         self.outputs = [TensorInfo(name, tuple(shape)) for name, shape in self._backend.outputs]
         self.steps = [Step(**step) for step in self._backend.steps]
+        self._names = [f"input '{info.name}'" for info in self.inputs]
 
     @property
     def graph(self) -> Graph:
@@ -215,13 +216,12 @@ class Engine:
             InvalidArgumentError: wrong number or names of inputs, not an array, not on the CPU, an unusable `out`.
         """
         given = self._ordered(inputs)
-        views = [to_numpy(x, f"input '{info.name}'") for x, info in zip(given, self.inputs, strict=True)]
+        views = [to_numpy(x, what) for x, what in zip(given, self._names, strict=True)]
         batch = self._batch(views)
-        shapes = [info.with_batch(batch) for info in self.outputs]
         if out is not None:
-            self._backend.run(batch, [ready(v) for v in views], self._checked_out(out, shapes, views))
+            self._backend.run(batch, [ready(v) for v in views], self._checked_out(out, batch, views))
             return out
-        results = [np.empty(shape, np.float32) for shape in shapes]
+        results = self._results(batch)
         self._backend.run(batch, [ready(v) for v in views], results)
         if any(is_torch(x) for x in given):
             import torch
@@ -270,38 +270,37 @@ class Engine:
         return profile
 
     def _ordered(self, inputs: tuple[Any, ...]) -> Sequence[Any]:
-        names = [info.name for info in self.inputs]
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            feed = inputs[0]
+            feed, names = inputs[0], [info.name for info in self.inputs]
             missing = [n for n in names if n not in feed]
             unknown = [str(n) for n in feed if n not in names]
             if missing or unknown:
                 wrong = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
                 raise InvalidArgumentError(f"inputs: expected {names}; {', '.join(wrong)}")
             return [feed[n] for n in names]
-        if len(inputs) != len(names):
+        if len(inputs) != len(self.inputs):
+            names = [info.name for info in self.inputs]
             raise InvalidArgumentError(f"expected {len(names)} input(s) {names}, got {len(inputs)}")
         return inputs
 
     def _batch(self, views: list[FloatArray]) -> int:
-        whats = [f"input '{info.name}'" for info in self.inputs]
-        batches = [batch_of(v, info, what) for v, info, what in zip(views, self.inputs, whats, strict=True)]
-        if len(set(batches)) > 1:
-            told = ", ".join(f"{what} has {b}" for what, b in zip(whats, batches, strict=True))
+        batches = [batch_of(v, info, what) for v, info, what in zip(views, self.inputs, self._names, strict=True)]
+        if len(batches) > 1 and len(set(batches)) > 1:
+            told = ", ".join(f"{what} has {b}" for what, b in zip(self._names, batches, strict=True))
             raise InvalidArgumentError(f"inputs disagree on the batch size: {told}")
         return batches[0]
 
-    def _checked_out(self, out: Any, shapes: list[tuple[int, ...]], views: list[FloatArray]) -> list[FloatArray]:
+    def _checked_out(self, out: Any, batch: int, views: list[FloatArray]) -> list[FloatArray]:
         given = list(out) if isinstance(out, (tuple, list)) else [out]
-        if len(given) != len(shapes):
-            raise InvalidArgumentError(f"out: expected {len(shapes)} array(s), got {len(given)}")
+        if len(given) != len(self.outputs):
+            raise InvalidArgumentError(f"out: expected {len(self.outputs)} array(s), got {len(given)}")
         arrays: list[FloatArray] = []
-        for x, shape, info in zip(given, shapes, self.outputs, strict=True):
+        for x, info in zip(given, self.outputs, strict=True):
             what = f"out '{info.name}'"
             if is_torch(x) and x.requires_grad:
                 raise InvalidArgumentError(f"{what}: the tensor requires grad; pass out.detach()")
             array = to_numpy(x, what)
-            check_out(array, shape, what)
+            check_out(array, info.with_batch(batch), what)
             if any(overlap(v, array) for v in views):
                 raise InvalidArgumentError(f"{what}: shares memory with an input; use an array of its own")
             if any(overlap(a, array) for a in arrays):
@@ -311,8 +310,7 @@ class Engine:
 
     def _example(self, inputs: tuple[Any, ...]) -> tuple[int, list[FloatArray]]:
         if inputs:
-            given = zip(self._ordered(inputs), self.inputs, strict=True)
-            views = [to_numpy(x, f"input '{info.name}'") for x, info in given]
+            views = [to_numpy(x, what) for x, what in zip(self._ordered(inputs), self._names, strict=True)]
             return self._batch(views), [ready(v) for v in views]
         batch = self.inputs[0].shape[0] or self.options.batch
         rng = np.random.default_rng(0)

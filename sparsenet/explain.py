@@ -46,7 +46,7 @@ class Step:
     @property
     def family(self) -> str:
         """The kernel's family, for summaries: spmm, gemm, pool, ..."""
-        return self.kernel.split("_", 1)[0]
+        return self.kernel.removeprefix("numba_").split("_", 1)[0]
 
     def output_bytes(self, batch: int) -> int:
         """Bytes the step writes for a batch."""
@@ -144,12 +144,14 @@ class Explanation:
         return "\n".join(text)
 
     def __rich__(self) -> Table:
+        from rich.box import SIMPLE_HEAD
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=escape(self.title), caption=escape(self._caption()))
+        table = Table(title=escape(self.title), caption=escape(self._caption()), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in _COLUMNS:
-            table.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
+            text = name in _LEFT  # may wrap on a narrow terminal; numbers may not
+            table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
         for cells in self._cells():
             table.add_row(*map(escape, cells))
         return table
