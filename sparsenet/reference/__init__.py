@@ -4,10 +4,10 @@
 engine may grow; :func:`assert_close` and :func:`assert_layers_close` hold an engine to it.
 """
 
-from .bounds import bound, node_bound
-from .check import assert_close, assert_layers_close, layers, worst
-from .interpret import OPS, evaluate, run
-from .types import Array, Attrs, Inputs
+from sparsenet.reference.bounds import bound, node_bound
+from sparsenet.reference.check import assert_close, assert_layers_close, layers, worst
+from sparsenet.reference.interpret import OPS, evaluate, run
+from sparsenet.reference.types import Array, Attrs, Inputs
 
 __all__ = [
     "OPS",

@@ -30,11 +30,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import pool
-from .elementwise import ACTIVATIONS, per_channel
-from .interpret import arguments, evaluate, run
-from .layout import linear_source
-from .types import Array, Attrs, GraphLike, Inputs, optional, required
+from sparsenet.reference import pool
+from sparsenet.reference.elementwise import ACTIVATIONS, per_channel
+from sparsenet.reference.interpret import arguments, evaluate, run
+from sparsenet.reference.layout import linear_source
+from sparsenet.reference.types import Array, Attrs, GraphLike, Inputs, optional, required
 
 UNIT = 2.0**-24
 TINY = 2.0**-126  # fp32's smallest normal number: kernels may flush what is smaller to zero

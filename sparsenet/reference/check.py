@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .bounds import bound, node_bound
-from .interpret import arguments, evaluate, feeds, run
-from .types import Array, GraphLike, NodeLike
+from sparsenet.reference.bounds import bound, node_bound
+from sparsenet.reference.interpret import arguments, evaluate, feeds, run
+from sparsenet.reference.types import Array, GraphLike, NodeLike
 
 
 def worst(got: ArrayLike, expected: Array, limit: Array) -> float:

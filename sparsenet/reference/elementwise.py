@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .types import Array, Attrs, Inputs, required
+from sparsenet.reference.types import Array, Attrs, Inputs, required
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf; the C library's is correct to an ulp
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..errors import InvalidArgumentError, ShapeError, UnsupportedOpError
-from . import elementwise, layout, linear, pool
-from .types import Array, Attrs, GraphLike, Inputs, NodeLike
+from sparsenet.errors import InvalidArgumentError, ShapeError, UnsupportedOpError
+from sparsenet.reference import elementwise, layout, linear, pool
+from sparsenet.reference.types import Array, Attrs, GraphLike, Inputs, NodeLike
 
 #: The op table: name -> function of (inputs, complete attributes).
 OPS: dict[str, Callable[[Inputs, Attrs], Array]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import Array, Attrs, Inputs, required
+from sparsenet.reference.types import Array, Attrs, Inputs, required
 
 
 def concat(inputs: Inputs, attrs: Attrs) -> Array:

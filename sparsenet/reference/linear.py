@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .elementwise import activation
-from .types import Array, Attrs, Inputs, optional, required
+from sparsenet.reference.elementwise import activation
+from sparsenet.reference.types import Array, Attrs, Inputs, optional, required
 
 
 def pad_zeros(x: Array, padding: Sequence[int]) -> Array:

@@ -7,8 +7,8 @@ from math import prod
 
 import numpy as np
 
-from .linear import windows
-from .types import Array, Attrs, Inputs, required
+from sparsenet.reference.linear import windows
+from sparsenet.reference.types import Array, Attrs, Inputs, required
 
 
 def out_size(n: int, kernel: int, stride: int, dilation: int, begin: int, end: int, ceil_mode: bool) -> int:
