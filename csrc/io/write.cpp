@@ -23,10 +23,11 @@ struct Tensor {
 
 void put_string(std::string& out, const std::string& text) {
   if (text.size() > kMaxName) {
-    fail(ErrorCode::InvalidArgument, "the name '", text.substr(0, 64), "...' is longer than ", kMaxName, " bytes");
+    fail(ErrorCode::InvalidArgument, "a name is ", text.size(), " bytes long, longer than the ", kMaxName,
+         " that a .snet file may hold");
   }
   if (!append_json_string(out, text)) {
-    fail(ErrorCode::InvalidArgument, "the name '", text, "' is not UTF-8 or holds a NUL; rename it before saving");
+    fail(ErrorCode::InvalidArgument, "a name is not UTF-8 or holds a NUL; rename it before saving: '", text, "'");
   }
 }
 

@@ -1,0 +1,503 @@
+// The .snet reader against bytes from an enemy: whatever they are, an Error or a graph that verifies. Build with
+// -DSPARSENET_SANITIZE=address,undefined to see reads outside the file and overflows too.
+//
+// Mutations are signed anew, so that they reach what lies behind the digest.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "check.h"
+#include "io/half.h"
+#include "io/layout.h"
+#include "io/sha256.h"
+#include "io/snet.h"
+
+using namespace sn;
+
+namespace {
+
+// ---- the victim: every encoding, every attribute kind, names that need care ----
+
+std::vector<float> weights(std::size_t n, double density, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::uniform_real_distribution<double> uniform;
+  std::vector<float> w(n);
+  for (float& x : w) x = uniform(random) < density ? normal(random) : 0.0f;
+  w[0] = -0.0f;
+  w[n / 2] = std::numeric_limits<float>::denorm_min();
+  w[n - 1] = -1e-41f;
+  return w;
+}
+
+Graph victim() {
+  Graph g;
+  const ValueId x = g.add_input("x", {kBatch, 3, 8, 8});
+  const ValueId conv = g.add_constant("conv.weight", {8, 3, 3, 3}, weights(216, 0.08, 1));                    // gaps8
+  const ValueId bias = g.add_constant("conv.bias", {8}, weights(8, 1, 2));                                    // dense
+  const ValueId half = g.add_constant("half \"full\" \\ \n \xC3\xA9 #", {12, 8, 1, 1}, weights(96, 0.5, 3));  // bitmap
+  const ValueId none = g.add_constant("__metadata__", {12}, std::vector<float>(12));                          // zeros
+  const ValueId rare = g.add_constant("rare", {4, 3072}, weights(12288, 0, 4));                               // gaps16
+  ValueId y = g.add_node(Op::Conv, {x, conv, bias},
+                         {{"stride", std::vector<std::int64_t>{1, 1}},
+                          {"padding", std::vector<std::int64_t>{1, 1, 1, 1}},
+                          {"dilation", std::vector<std::int64_t>{1, 1}},
+                          {"act", std::string("clip")},
+                          {"act_b", 6.0}},
+                         "conv");
+  y = g.add_node(Op::Conv, {y, half, none},
+                 {{"stride", std::vector<std::int64_t>{1, 1}},
+                  {"padding", std::vector<std::int64_t>{0, 0, 0, 0}},
+                  {"dilation", std::vector<std::int64_t>{1, 1}}});
+  y = g.add_node(Op::Resize, {y},
+                 {{"output", std::vector<std::int64_t>{16, 16}},
+                  {"scale", std::vector<double>{0.5, 1.0 / 3}},
+                  {"mode", std::string("nearest")}});
+  y = g.add_node(Op::Reshape, {y}, {{"shape", std::vector<std::int64_t>{0, -1}}});
+  y = g.add_node(Op::Linear, {y, rare, kNoValue}, {}, "fc");
+  const ValueId z = g.add_node(Op::Softmax, {y}, {{"axis", std::int64_t{1}}});
+  y = g.add_node(Op::Concat, {y, z}, {{"axis", std::int64_t{1}}}, "both");
+  g.values[static_cast<std::size_t>(y)].name = "logits";  // a value need not be named after its node
+  g.set_output(y);
+  g.set_output(z);
+  g.verify();
+  return g;
+}
+
+bool same_bits(const Graph& a, const Graph& b) {
+  if (a.values.size() != b.values.size() || a.nodes.size() != b.nodes.size()) return false;
+  for (const Value& v : a.values) {
+    const ValueId id = b.find(v.name);
+    if (id == kNoValue) return false;
+    const Value& w = b.values[static_cast<std::size_t>(id)];
+    if (v.shape != w.shape || v.is_constant() != w.is_constant()) return false;
+    if (v.is_constant() && std::memcmp(v.data.get(), w.data.get(), static_cast<std::size_t>(v.size()) * 4) != 0)
+      return false;
+  }
+  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+    const Node &m = a.nodes[i], &n = b.nodes[i];
+    if (m.op != n.op || m.name != n.name || m.attrs != n.attrs || m.inputs.size() != n.inputs.size()) return false;
+  }
+  return true;
+}
+
+// ---- taking files apart and signing them again ----
+
+std::size_t header_length(const std::string& file) {
+  std::size_t n = 0;
+  for (int i = 7; i >= 0; --i) n = n << 8 | static_cast<unsigned char>(file[static_cast<std::size_t>(i)]);
+  return n;
+}
+std::string header_of(const std::string& file) {
+  return file.substr(8, header_length(file));
+}
+std::string data_of(const std::string& file) {
+  return file.substr(8 + header_length(file));
+}
+
+void sign(std::string& file) {
+  const std::size_t key = file.find(kDigestKey);
+  if (key == std::string::npos || key + std::strlen(kDigestKey) + 64 > file.size()) return;
+  const std::size_t at = key + std::strlen(kDigestKey);
+  file.replace(at, 64, 64, '0');
+  Sha256 sha;
+  sha.update(file.data(), file.size());
+  file.replace(at, 64, sha.hex());
+}
+
+std::string build(std::string header, const std::string& data) {
+  while ((8 + header.size()) % 64 != 0) header += ' ';
+  std::string file;
+  for (int i = 0; i < 8; ++i) file += static_cast<char>(std::uint64_t{header.size()} >> 8 * i);
+  file += header + data;
+  sign(file);
+  return file;
+}
+
+// True if the bytes are refused. They are put on the heap at their exact size, so that ASan guards both ends.
+bool refused(const std::string& file, const Limits& limits = {}, std::string* why = nullptr) {
+  const std::vector<char> bytes(file.begin(), file.end());
+  try {
+    const Graph g = parse_snet(bytes.data(), bytes.size(), limits);
+    g.verify();
+    return false;
+  } catch (const Error& e) {
+    CHECK(std::strlen(e.what()) > 10);
+    if (why) *why = e.what();
+    return true;
+  }
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  CHECK(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+// The file with `from` in its header replaced, signed; refused, and for a reason that holds `reason`.
+void must_refuse(const std::string& file, const std::string& from, const std::string& to, const std::string& reason) {
+  std::string why;
+  const bool ok = refused(build(replaced(header_of(file), from, to), data_of(file)), {}, &why);
+  if (ok && why.find(reason) != std::string::npos) return;
+  check::record(false, __FILE__, __LINE__,
+                "'" + from + "' -> '" + to.substr(0, 99) + "': expected '" + reason + "', got '" + why + "'");
+}
+
+// ---- the tests ----
+
+void round_trip(const Graph& g, const std::string& file) {
+  const Graph back = parse_snet(file.data(), file.size());
+  CHECK(same_bits(g, back));
+  CHECK(serialize(back) == file);
+  std::string shifted = "?" + file;  // bytes need not be aligned
+  CHECK(same_bits(g, parse_snet(shifted.data() + 1, file.size())));
+  for (const char* encoding : {"dense", "zeros", "bitmap", "gaps8", "gaps16"}) {
+    CHECK(file.find(std::string("\\\"encoding\\\":\\\"") + encoding) != std::string::npos);
+  }
+  const std::string halves = serialize(g, true);
+  CHECK(halves.size() < file.size());
+  const Graph h = parse_snet(halves.data(), halves.size());
+  const float* full = g.values[static_cast<std::size_t>(g.find("conv.weight"))].data.get();
+  const float* rounded = h.values[static_cast<std::size_t>(h.find("conv.weight"))].data.get();
+  for (int i = 0; i < 216; ++i) CHECK(rounded[i] == float_from_half(half_from_float(full[i])));
+  CHECK(serialize(h, true) == halves);
+}
+
+void half_floats() {
+  for (unsigned bits = 0; bits < 0x10000; ++bits) {
+    const auto half = static_cast<std::uint16_t>(bits);
+    if ((bits & 0x7c00) != 0x7c00 || (bits & 0x3ff) == 0) CHECK(half_from_float(float_from_half(half)) == half);
+    // Between two neighbours the tie goes to the even one, and anything off the tie to the nearer.
+    if ((bits & 0x7fff) >= 0x7bff) continue;
+    const auto next = static_cast<std::uint16_t>(bits + 1);
+    const float a = float_from_half(half), b = float_from_half(next), middle = a + (b - a) / 2;
+    CHECK(half_from_float(middle) == ((bits & 1) ? next : half));
+    CHECK(half_from_float(std::nextafter(middle, a)) == half);
+    CHECK(half_from_float(std::nextafter(middle, b)) == next);
+  }
+  CHECK(half_from_float(65519.996f) == 0x7bff && half_from_float(65520.0f) == 0x7c00);
+}
+
+void truncation(const std::string& file) {
+  for (std::size_t n = 0; n < file.size(); ++n) {
+    CHECK(refused(file.substr(0, n)));
+    std::string cut = file.substr(0, n);
+    sign(cut);
+    CHECK(refused(cut));
+  }
+  std::string longer = file + '\0';
+  CHECK(refused(longer));
+  sign(longer);
+  CHECK(refused(longer));
+}
+
+void header_lengths(const std::string& file) {
+  const std::size_t real = header_length(file);
+  for (const std::uint64_t n :
+       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{real - 1}, std::uint64_t{real + 1}, std::uint64_t{real + 64},
+        std::uint64_t{file.size() - 8}, std::uint64_t{file.size() - 7}, std::uint64_t{file.size()},
+        std::uint64_t{1} << 32, std::uint64_t{1} << 63, ~std::uint64_t{0} - 8, ~std::uint64_t{0} - 7,
+        ~std::uint64_t{0}}) {
+    std::string bad = file;
+    for (int i = 0; i < 8; ++i) bad[static_cast<std::size_t>(i)] = static_cast<char>(n >> 8 * i);
+    sign(bad);
+    CHECK(refused(bad));
+  }
+}
+
+// Every number of the header, those of the graph included, forced to extremes.
+void numbers(const std::string& file) {
+  const std::string header = header_of(file), data = data_of(file);
+  const std::size_t graph = header.find("\"graph\""), graph_end = header.find("]}\"}");
+  CHECK(graph != std::string::npos && graph_end != std::string::npos);
+  int tried = 0;
+  for (std::size_t i = graph; i < header.size(); ++i) {
+    if (!std::strchr("[:,", header[i - 1]) || !std::strchr("-0123456789", header[i])) continue;
+    const std::size_t end = header.find_first_not_of("-+.eE0123456789", i);
+    const std::string old = header.substr(i, end - i);
+    for (const char* value : {"0", "-1", "1", "2147483647", "2147483648", "4294967295", "1073741824",
+                              "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+                              "18446744073709551615", "1e400", "-0.0", "0.5", "01", "null", "\\\"\\\"", "[]"}) {
+      if (old == value) continue;
+      const bool no = refused(build(header.substr(0, i) + value + header.substr(end), data));
+      // Outside the graph each number follows from the rest of the file, so any other is a lie.
+      CHECK(no || (i < graph_end && old != value));
+      ++tried;
+    }
+  }
+  CHECK(tried > 1500);
+}
+
+void bit_flips(const std::string& file) {
+  for (std::size_t bit = 0; bit < file.size() * 8; ++bit) {
+    std::string bad = file;
+    bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ 1 << bit % 8);
+    if (bit % 5 == 0) CHECK(refused(bad));
+    sign(bad);
+    refused(bad);
+  }
+}
+
+void structure(const Graph& g, const std::string& file) {
+  // versions, both ways
+  must_refuse(file, "\"version\":\"1\"", "\"version\":\"2\"", "newer");
+  must_refuse(file, "\"version\":\"1\"", "\"version\":\"99999999999999999999\"", "newer");
+  must_refuse(file, "\"version\":\"1\"", "\"version\":\"0\"", "version");
+  must_refuse(file, "\"version\":\"1\"", "\"version\":\"\"", "version");
+  must_refuse(file, "\"format\":\"sparsenet\"", "\"format\":\"pt\"", "not a .snet file");
+  // tensors
+  must_refuse(file, "\"F32\"", "\"F64\"", "dtype");
+  must_refuse(file, "\"F32\"", "\"U8\"", "bytes");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\":{", "no tensor");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.weight#values\":{", "duplicate key");
+  must_refuse(file, "\"dtype\":", "\"strides\":[1],\"dtype\":", "unknown key");
+  must_refuse(file, "\"shape\":[8],", "", "expected 3 keys");
+  must_refuse(file, "\"#pad", "\"pad", "not a multiple of 64");
+  must_refuse(file, "\"sha256\"", "\"sha257\"", "digest");
+  // strings
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\xFF\":{", "UTF-8");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\xC0\x80\":{", "UTF-8");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\xED\xA0\x80\":{", "UTF-8");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\\u0000\":{", "NUL");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\\ud800\":{", "surrogate");
+  must_refuse(file, "\"conv.bias\":{", std::string("\"conv.bia\0\":{", 13), "control character");
+  must_refuse(file, "\"conv.bias\":{", "\"conv.bia\\x\":{", "escape");
+  must_refuse(file, "\"conv.bias\":{", "\"" + std::string(5000, 'a') + "\":{", "longer than");
+  must_refuse(file, "\\\"name\\\":\\\"fc\\\"", "\\\"name\\\":\\\"f\\u0000\\\"", "NUL");
+  // nesting and bombs
+  must_refuse(file, "\"shape\":[8]", "\"shape\":" + std::string(100000, '[') + std::string(100000, ']'), "number");
+  must_refuse(file, "\"graph\":", "\"note\":" + std::string(1 << 20, '[') + ",\"graph\":", "expected '\"'");
+  std::string many = "[1";
+  for (int i = 0; i < 100000; ++i) many += ",1";
+  must_refuse(file, "\"shape\":[8]", "\"shape\":" + many + "]", "more than 8");
+  // the graph
+  must_refuse(file, "\\\"op\\\":\\\"Linear\\\"", "\\\"op\\\":\\\"Exec\\\"", "no op");
+  must_refuse(file, "\\\"groups\\\":1", "\\\"groups\\\":0", "groups");
+  must_refuse(file, "\\\"groups\\\":1", "\\\"groups\\\":2", "group");
+  must_refuse(file, "\\\"groups\\\":1", "\\\"__class__\\\":1", "attribute");
+  must_refuse(file, "\\\"stride\\\":[1,1]", "\\\"stride\\\":[0,1]", "stride");
+  must_refuse(file, "\\\"stride\\\":[1,1]", "\\\"stride\\\":[1]", "stride");
+  must_refuse(file, "\\\"padding\\\":[1,1,1,1]", "\\\"padding\\\":[65536,65536,1,1]", "more elements");
+  must_refuse(file, "\\\"act\\\":\\\"clip\\\"", "\\\"act\\\":\\\"system\\\"", "activation");
+  must_refuse(file, "\\\"output\\\":\\\"fc\\\"", "\\\"output\\\":\\\"conv\\\"", "already");
+  must_refuse(file, "\\\"inputs\\\":[\\\"x\\\"", "\\\"inputs\\\":[\\\"fc\\\"", "no value named");  // a cycle
+  must_refuse(file, "\\\"inputs\\\":[\\\"x\\\"", "\\\"inputs\\\":[\\\"gone\\\"", "no value named");
+  must_refuse(file, "\\\"inputs\\\":[\\\"x\\\"", "\\\"inputs\\\":[\\\"conv.bias\\\"", "activation");
+  must_refuse(file, "\\\"outputs\\\":[\\\"logits\\\",\\\"softmax\\\"]", "\\\"outputs\\\":[]", "no output");
+  must_refuse(file, "\\\"fixed_batch\\\":0,", "", "unexpected key");
+  must_refuse(file, "\\\"encoding\\\":\\\"gaps8\\\"", "\\\"encoding\\\":\\\"bitmap\\\"", "no tensor");
+  must_refuse(file, "\\\"encoding\\\":\\\"gaps8\\\"", "\\\"encoding\\\":\\\"zeros\\\"", "belongs to no constant");
+  must_refuse(file, "\\\"encoding\\\":\\\"gaps8\\\"", "\\\"encoding\\\":\\\"lzma\\\"", "unknown encoding");
+  must_refuse(file, "\\\"shape\\\":[12],\\\"encoding\\\":\\\"zeros\\\"",
+              "\\\"shape\\\":[1048576,1048576],\\\"encoding\\\":\\\"zeros\\\"", "2^40");
+  must_refuse(file, "\\\"shape\\\":[12],\\\"encoding\\\":\\\"zeros\\\"",
+              "\\\"shape\\\":[1099511627775,1099511627775],\\\"encoding\\\":\\\"zeros\\\"", "2^40");
+  must_refuse(file, "\\\"shape\\\":[12],\\\"encoding\\\":\\\"zeros\\\"",
+              "\\\"shape\\\":[1048576,65536],\\\"encoding\\\":\\\"zeros\\\"", "limit");
+  CHECK(refused(build(header_of(file) + "x", data_of(file))));
+
+  // limits
+  std::string why;
+  Limits l;
+  l.nodes = 3;
+  CHECK(refused(file, l, &why) && why.find("nodes") != std::string::npos);
+  l = {}, l.constants = 4;
+  CHECK(refused(file, l, &why) && why.find("constants") != std::string::npos);
+  l = {}, l.rank = 3;
+  CHECK(refused(file, l));
+  l = {}, l.elements = 1000;
+  CHECK(refused(file, l, &why) && why.find("limit of 1000") != std::string::npos);
+  l = {}, l.bytes = file.size() - 1;
+  CHECK(refused(file, l, &why) && why.find("limit") != std::string::npos);
+  l = {}, l.header_bytes = 100;
+  CHECK(refused(file, l, &why) && why.find("limit") != std::string::npos);
+  CHECK(g.values.size() > 3);
+}
+
+// The place of a tensor's data in the file.
+std::size_t data_at(const std::string& file, const std::string& key) {
+  const std::size_t at = file.find("\"data_offsets\":[", file.find("\"" + key + "\":{"));
+  CHECK(at != std::string::npos);
+  return 8 + header_length(file) + static_cast<std::size_t>(std::atoll(file.c_str() + at + 16));
+}
+
+void index_values(const std::string& file) {
+  const auto poke = [&](const std::string& key, std::size_t offset, const std::string& bytes) {
+    std::string bad = file;
+    bad.replace(data_at(file, key) + offset, bytes.size(), bytes);
+    sign(bad);
+    std::string why;
+    CHECK(refused(bad, {}, &why));
+    return why;
+  };
+  CHECK(poke("conv.weight#gaps8", 0, "\xF0").find("index") != std::string::npos);  // runs past the end
+  CHECK(poke("conv.weight#gaps8", 0, "\xFF").find("index") != std::string::npos);  // one value too few
+  CHECK(poke("rare#gaps16", 0, "\xFE\xFF").find("index") != std::string::npos);
+  CHECK(poke("#2#bitmap", 0, std::string(12, '\xFF')).find("index") != std::string::npos);  // more bits than values
+  CHECK(poke("#2#bitmap", 0, std::string(12, '\0')).find("index") != std::string::npos);    // fewer
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  for (const float bad : {nan, inf, -inf}) {
+    std::string bytes(4, '\0');
+    std::memcpy(&bytes[0], &bad, 4);
+    CHECK(poke("conv.weight#values", 0, bytes).find("'conv.weight'") != std::string::npos);
+    CHECK(poke("conv.bias", 4, bytes).find("'conv.bias'") != std::string::npos);
+  }
+  CHECK(poke("#pad1", 0, "x").find("zero") != std::string::npos);
+}
+
+void mutations(const std::string& file, int rounds) {
+  std::mt19937 random(20240607);
+  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random()) % n; };
+  const char* const tokens[] = {"0",       "-1",     "9223372036854775807",
+                                "{",       "}",      "[",
+                                "]",       ",",      ":",
+                                "\"",      "\\\"",   "null",
+                                "\\u0000", "1e308",  "\"F16\"",
+                                "gaps8",   "gaps16", "dense",
+                                "conv",    "x",      "[0,0]"};
+  int accepted = 0;
+  for (int round = 0; round < rounds; ++round) {
+    std::string header = header_of(file), data = data_of(file);
+    for (std::size_t edits = 1 + below(3); edits > 0; --edits) {
+      const std::size_t at = below(header.size());
+      switch (below(6)) {
+        case 0:
+          header[at] = static_cast<char>(random());
+          break;
+        case 1:
+          header.erase(at, 1 + below(8));
+          break;
+        case 2:
+          header.insert(at, tokens[below(std::size(tokens))]);
+          break;
+        case 3:
+          header.insert(at, header.substr(below(header.size()), below(200)));
+          break;
+        case 4:
+          data[below(data.size())] = static_cast<char>(random());
+          break;
+        case 5:
+          data.erase(below(data.size()), 1 + below(64));
+          break;
+      }
+      if (data.empty() || header.empty()) break;
+    }
+    accepted += !refused(build(header, data));
+  }
+  CHECK(accepted > 0);  // some edits only touch values; were none accepted, the loop would not reach the checks
+}
+
+std::string read_all(const std::string& path) {
+  std::string out;
+  if (FILE* f = std::fopen(path.c_str(), "rb")) {
+    char buffer[4096];
+    for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, f)) > 0;) out.append(buffer, n);
+    std::fclose(f);
+  }
+  return out;
+}
+
+void files(const Graph& g, const std::string& file) {
+  namespace fs = std::filesystem;
+  const fs::path dir = fs::temp_directory_path() / ("snet_hostile." + std::to_string(::getpid()));
+  fs::create_directory(dir);
+  const std::string path = dir / "model.snet", fifo = dir / "fifo", nowhere = dir / "no" / "model.snet";
+  const auto entries = [&] { return std::distance(fs::directory_iterator(dir), fs::directory_iterator()); };
+
+  save_snet(g, path);
+  CHECK(read_all(path) == file && entries() == 1);
+  CHECK(same_bits(g, load_snet(path)));
+  Limits small;
+  small.bytes = 100;
+  CHECK_THROWS(ErrorCode::FileFormat, "limit of 100", load_snet(path, small));
+
+  CHECK(::mkfifo(fifo.c_str(), 0600) == 0);
+  CHECK_THROWS(ErrorCode::Io, "regular", load_snet(fifo));
+  CHECK_THROWS(ErrorCode::Io, "regular", save_snet(g, fifo));
+  CHECK(fs::is_fifo(fifo));
+  fs::remove(fifo);
+  CHECK_THROWS(ErrorCode::Io, "regular", load_snet("/dev/zero"));
+  CHECK_THROWS(ErrorCode::Io, "regular", load_snet(dir));
+  CHECK_THROWS(ErrorCode::Io, "No such file", load_snet(nowhere));
+  CHECK_THROWS(ErrorCode::Io, "No such file", save_snet(g, nowhere));
+  CHECK_THROWS(ErrorCode::Io, "regular", save_snet(g, dir));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "empty path", load_snet(""));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "NUL", load_snet(std::string("a\0b", 3)));
+
+  // A write that fails half-way: the old file stays, nothing else does.
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  CHECK(::getrlimit(RLIMIT_FSIZE, &old) == 0);
+  const rlimit tight{file.size() / 2, old.rlim_max};
+  CHECK(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
+  CHECK_THROWS(ErrorCode::Io, "File too large", save_snet(g, path));
+  CHECK(::setrlimit(RLIMIT_FSIZE, &old) == 0);
+  CHECK(read_all(path) == file && entries() == 1);
+
+  // So does a graph that cannot be saved.
+  const auto with = [&](const std::string& name, Shape shape, std::vector<float> data) {
+    Graph bad = g;
+    bad.add_constant(name, std::move(shape), data);
+    return bad;
+  };
+  CHECK_THROWS(ErrorCode::InvalidArgument, "'nan'", save_snet(with("nan", {1}, {NAN}), path));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "'big'", save_snet(with("big", {1, 2}, {1, 70000}), path, true));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "UTF-8", save_snet(with("\xFF", {1}, {1}), path));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "NUL", save_snet(with(std::string("a\0", 2), {1}, {1}), path));
+  CHECK_THROWS(ErrorCode::InvalidArgument, "longer", save_snet(with(std::string(5000, 'a'), {1}, {1}), path));
+  CHECK(read_all(path) == file && entries() == 1);
+  save_snet(with("big", {2}, {1, 70000}), path, true);  // vectors stay fp32
+  save_snet(with("edge", {1, 2}, {65519, -65519}), path, true);
+  fs::remove_all(dir);
+}
+
+// 10^5 nodes, the default limit, load in time linear in their number; a quadratic reader would take minutes.
+void large_graph() {
+  Graph g;
+  g.add_input("x", {kBatch, 1});
+  const std::string x = "{\\\"op\\\":\\\"Identity\\\",\\\"name\\\":\\\"n\\\",\\\"output\\\":\\\"";
+  std::string header =
+      kMagic + std::string("1") + kDigestKey + std::string(64, '0') +
+      "\",\"graph\":\"{\\\"fixed_batch\\\":0,\\\"inputs\\\":[{\\\"name\\\":\\\"v0\\\",\\\"shape\\\":[-1,1]}],"
+      "\\\"constants\\\":[],\\\"nodes\\\":[";
+  for (int i = 1; i <= 100000; ++i) {
+    header += (i > 1 ? "," : "") + x + "v" + std::to_string(i) + "\\\",\\\"inputs\\\":[\\\"v" + std::to_string(i - 1) +
+              "\\\"],\\\"attrs\\\":{}}";
+  }
+  CHECK(!refused(build(header + "],\\\"outputs\\\":[\\\"v100000\\\"]}\"}}", "")));
+  CHECK(refused(build(
+      header + "," + x + "w\\\",\\\"inputs\\\":[\\\"v0\\\"],\\\"attrs\\\":{}}],\\\"outputs\\\":[\\\"w\\\"]}\"}}", "")));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 5000;
+  const Graph g = victim();
+  const std::string file = serialize(g);
+  check::run("round_trip", [&] { round_trip(g, file); });
+  check::run("half_floats", [&] { half_floats(); });
+  check::run("structure", [&] { structure(g, file); });
+  check::run("index_values", [&] { index_values(file); });
+  check::run("header_lengths", [&] { header_lengths(file); });
+  check::run("truncation", [&] { truncation(file); });
+  check::run("numbers", [&] { numbers(file); });
+  check::run("bit_flips", [&] { bit_flips(file); });
+  check::run("mutations", [&] { mutations(file, rounds); });
+  check::run("files", [&] { files(g, file); });
+  check::run("large_graph", [&] { large_graph(); });
+  return check::finish();
+}
