@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from sparsenet.errors import InvalidArgumentError
 from sparsenet.frontends.aten.lower import Lowering
-from sparsenet.frontends.torch_export import export_module
+from sparsenet.frontends.torch_export import export_module, functional
 from sparsenet.graph import Graph
 
 __all__ = ["from_torch"]
@@ -50,11 +50,7 @@ def from_torch(module: torch.nn.Module | ExportedProgram, example_inputs: Any = 
         raise InvalidArgumentError(
             f"from_torch takes a torch.nn.Module or a torch.export.ExportedProgram; got {type(module).__name__}"
         )
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's own notes on its internals; nothing in them is for our caller
-        # No decomposition but the functional form: conv, batch_norm, hardswish and the like stay whole.
-        program = program.run_decompositions({})
-    lowering = Lowering(program)
+    lowering = Lowering(functional(program))
     graph = lowering.run()
     if why_static is not None:
         warnings.warn(

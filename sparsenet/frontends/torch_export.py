@@ -1,17 +1,22 @@
-"""Module -> ExportedProgram with a symbolic batch, leaving the module untouched."""
+"""Module -> ExportedProgram with a symbolic batch and no side effects, leaving the module untouched."""
 
 from __future__ import annotations
 
 import contextlib
+import operator
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import fx
 from torch.export import Dim, ExportedProgram, ShapesCollection, export
+from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from sparsenet.errors import GraphError, InvalidArgumentError, ShapeError
+from sparsenet.frontends.aten.layout import NO_OPS
+from sparsenet.frontends.aten.table import TABLE, key_of, writes_first, written
 
 
 def export_module(module: torch.nn.Module, example_inputs: Any) -> tuple[ExportedProgram, str | None]:
@@ -28,10 +33,10 @@ def export_module(module: torch.nn.Module, example_inputs: Any) -> tuple[Exporte
     two = pytree.tree_map(lambda t: torch.cat([t, t]) if t.shape[0] == 1 else t, (args, kwargs))
     with _eval_mode(module):
         try:
-            shapes = ShapesCollection()
+            shapes = ShapesCollection()  # type: ignore[no-untyped-call]
             for leaf in pytree.tree_leaves(two):
                 shapes[leaf] = {0: Dim("batch", min=1)}
-            return _export(module, *two, shapes), None
+            return _export(module, two[0], two[1], shapes), None
         except Exception as dynamic:  # torch.export has no common base class for what it raises
             try:
                 return _export(module, args, kwargs, None), _reason(dynamic)
@@ -42,12 +47,52 @@ def export_module(module: torch.nn.Module, example_inputs: Any) -> tuple[Exporte
                 ) from static
 
 
-def _export(
-    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: ShapesCollection | None
-) -> ExportedProgram:
+def _export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> ExportedProgram:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's own notes on its internals; nothing in them is for our caller
         return export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place operators and with composite ones taken apart.
+
+    torch does that by tracing once more, which takes longer than the export. Most programs need neither: each operator
+    is in our table, and each tensor that is written in place has no view that would have to change with it.
+    """
+    if _is_plain(program):
+        return program
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        # An empty table: conv, batch_norm, hardswish and the like stay whole.
+        program = program.run_decompositions({})
+    return program
+
+
+def _is_plain(program: ExportedProgram) -> bool:
+    weights = {s.arg.name for s in program.graph_signature.input_specs if s.kind != InputKind.USER_INPUT}
+    viewed: set[fx.Node] = set()  # tensors that share memory with another one
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            if node.op == "get_attr":
+                return False
+            continue
+        if not isinstance(node.meta.get("val"), (torch.Tensor, list, tuple)):
+            continue
+        if node.target is not operator.getitem and key_of(node.target) not in TABLE:
+            return False
+        if writes_first(node.target):
+            tensor = written(node)
+            if tensor in viewed or tensor.name in weights:
+                return False
+        elif _is_view(node):
+            viewed.update([node, *(written(n) for n in node.all_input_nodes)])
+    return True
+
+
+def _is_view(node: fx.Node) -> bool:
+    if not isinstance(node.target, torch._ops.OpOverload) or key_of(node.target) in NO_OPS:
+        return True
+    return any(result.alias_info is not None for result in node.target._schema.returns)
 
 
 def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from sparsenet.frontends.aten.report import node_path
-from sparsenet.frontends.aten.table import Unsupported
+from sparsenet.frontends.aten.table import Unsupported, key_of
 
 if TYPE_CHECKING:
     from sparsenet.frontends.aten.lower import Lowering
@@ -29,7 +29,7 @@ class Call:
     def __init__(self, lowering: Lowering, node: fx.Node) -> None:
         self.lowering = lowering
         self.node = node
-        self.op = str(node.target)
+        self.op = key_of(node.target)
         self.name = lowering.wishes.get(node, node_path(node))
         self.args: dict[str, Any] = {}
         for i, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sparsenet.frontends.aten.call import Call, Fill
-from sparsenet.frontends.aten.table import Unsupported, converts, ints
+from sparsenet.frontends.aten.table import Unsupported, converts, ints, key_of
 
 _COPIES = (
     "contiguous.default", "detach.default", "detach_.default", "clone.default", "alias.default", "lift.default",
@@ -210,7 +210,7 @@ def _broadcasts(call: Call, user: torch.fx.Node) -> bool:
     """Whether a reader of an expanded tensor broadcasts anyway, its other operand being of full size."""
     others = [n for n in user.all_input_nodes if n is not call.node]
     sizes = call.node.meta["val"].shape
-    return str(user.target) in _BROADCASTING and bool(others) and others[0].meta["val"].shape == sizes
+    return key_of(user.target) in _BROADCASTING and bool(others) and others[0].meta["val"].shape == sizes
 
 
 @converts(

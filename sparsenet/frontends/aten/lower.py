@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx
@@ -17,7 +17,7 @@ from sparsenet.frontends.aten import layers, layout, pointwise, pool  # noqa: F4
 from sparsenet.frontends.aten.call import Call
 from sparsenet.frontends.aten.layout import NO_OPS
 from sparsenet.frontends.aten.report import Report, node_path
-from sparsenet.frontends.aten.table import TABLE, Unsupported
+from sparsenet.frontends.aten.table import TABLE, Unsupported, key_of, writes_first, written
 from sparsenet.graph import Graph
 
 _UNKNOWN = object()  # the result of something that was reported already
@@ -35,6 +35,7 @@ class Lowering:
         self._report = Report()
         self._full_names: dict[fx.Node, str] = {}  # parameters and buffers
         self._constants: dict[fx.Node, str] = {}  # those already in the graph
+        self._aliases: dict[fx.Node, list[fx.Node]] = {}  # a node, and those that write to its tensor in place
         self.wishes: dict[fx.Node, str] = {}  # names that the program's outputs ask for
 
     def run(self) -> Graph:
@@ -43,7 +44,11 @@ class Lowering:
         self._inputs([node for node in nodes if node.op == "placeholder"])
         for node in nodes:
             if node.op == "call_function":
-                self.env[node] = self._visit(node)
+                tensor = written(node)
+                aliases = self._aliases.setdefault(tensor, [tensor])
+                if node is not tensor:
+                    aliases.append(node)
+                self.env.update(dict.fromkeys(aliases, self._visit(node)))
             elif node.op not in ("placeholder", "output", "get_attr"):
                 self._report.add(node, f"an fx node of kind {node.op}")
         self._report.raise_if_any()
@@ -100,12 +105,10 @@ class Lowering:
                     f"forward writes to the buffer '{spec.target}': a graph keeps no state between calls. "
                     "Export the module in eval mode."
                 )
-        nodes = [
-            node
-            for node, spec in zip(output.args[0], signature.output_specs, strict=True)  # type: ignore[arg-type]
-            if spec.kind == OutputKind.USER_OUTPUT
-        ]
-        tree = pytree.tree_unflatten(nodes, self.program.call_spec.out_spec)  # type: ignore[arg-type]
+        results: Any = output.args[0]
+        specs = signature.output_specs
+        nodes = [node for node, spec in zip(results, specs, strict=True) if spec.kind == OutputKind.USER_OUTPUT]
+        tree = pytree.tree_unflatten(nodes, self.program.call_spec.out_spec)
         found: list[tuple[fx.Node, str]] = []
         for path, node in pytree.tree_flatten_with_path(tree)[0]:
             if node is None:
@@ -117,7 +120,7 @@ class Lowering:
             found.append((node, key))
             if key:
                 origin = node
-                while origin.target is operator.getitem or str(origin.target) in NO_OPS:
+                while origin.target is operator.getitem or key_of(origin.target) in NO_OPS:
                     origin = origin.args[0]  # type: ignore[assignment]
                 self.wishes.setdefault(origin, key)
         return found
@@ -135,8 +138,8 @@ class Lowering:
     def _visit(self, node: fx.Node) -> Any:
         arguments = [self.env[n] for n in node.all_input_nodes]
         if node.target is operator.getitem:
-            results = arguments[0]
-            return results[node.args[1]] if isinstance(results, (list, tuple)) else self._stand_in(node)
+            results, index = arguments[0], cast(int, node.args[1])
+            return results[index] if isinstance(results, (list, tuple)) else self._stand_in(node)
         value = node.meta.get("val")
         if not isinstance(value, (torch.Tensor, list, tuple)):
             return None  # assertions, and arithmetic on sizes
@@ -145,7 +148,7 @@ class Lowering:
                 raise Unsupported("random; export the module in eval mode")
             if all(isinstance(a, torch.Tensor) for a in arguments) and not _has_symbols(value):
                 return self._evaluate(node)
-            convert = TABLE.get(str(node.target))
+            convert = TABLE.get(key_of(node.target))
             if convert is None:
                 raise Unsupported("no such operator in sparsenet")
             if any(a is _UNKNOWN for a in arguments):
@@ -160,8 +163,11 @@ class Lowering:
         return self._stand_in(node)
 
     def _evaluate(self, node: fx.Node) -> Any:
+        mutable = writes_first(node.target)
+
         def value(argument: Any) -> Any:
-            return self.env[argument] if isinstance(argument, fx.Node) else argument
+            known = self.env[argument] if isinstance(argument, fx.Node) else argument
+            return known.clone() if mutable and isinstance(known, torch.Tensor) else known
 
         with torch.no_grad():
             return node.target(*pytree.tree_map(value, node.args), **pytree.tree_map(value, node.kwargs))  # type: ignore[operator]
@@ -218,7 +224,8 @@ class Lowering:
         if not bool(torch.isfinite(array).all()):
             bad = int((~torch.isfinite(array)).sum())
             raise GraphError(f"weight '{name}' has {bad} values that are not finite in float32 (NaN or infinity)")
-        self.graph.add_constant(name, array.numpy())
+        # A mask times a negative weight is -0.0, which a .snet file, true to the bit, would have to store.
+        self.graph.add_constant(name, array.add_(0.0).numpy())
         if is_parameter:
             self._constants[source] = name  # type: ignore[index]
         return name
@@ -227,7 +234,7 @@ class Lowering:
 def _is_random(node: fx.Node) -> bool:
     tags = getattr(node.target, "tags", ())
     # Dropout carries the tag even in eval mode, where it does nothing.
-    return torch.Tag.nondeterministic_seeded in tags and str(node.target) not in NO_OPS
+    return torch.Tag.nondeterministic_seeded in tags and key_of(node.target) not in NO_OPS
 
 
 def _has_symbols(value: Any) -> bool:
