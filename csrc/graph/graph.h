@@ -50,7 +50,7 @@ struct Value {
   std::shared_ptr<const float> data;  // null for activations; else prod(shape) floats, row-major, shared
 
   bool is_constant() const { return data != nullptr; }
-  std::int64_t size() const;             // elements; per sample where axis 0 is kBatch
+  std::int64_t size() const;  // elements; per sample where axis 0 is kBatch
 };
 
 struct Node {
@@ -58,7 +58,7 @@ struct Node {
   std::string name;
   std::vector<ValueId> inputs;  // kNoValue where an optional input is absent; never trailing
   ValueId output = kNoValue;
-  Attrs attrs;                  // complete: defaults are filled in by Graph::add_node
+  Attrs attrs;  // complete: defaults are filled in by Graph::add_node
 
   bool has_input(std::size_t i) const { return i < inputs.size() && inputs[i] != kNoValue; }
   std::int64_t i(const char* attr) const;
@@ -86,8 +86,8 @@ class Graph {
   ValueId find(const std::string& value_name) const;       // kNoValue if absent; linear
   std::string unique_name(const std::string& wish) const;  // wish, or wish_1, wish_2, ...
 
-  void infer_shapes();   // again, for every node, after a pass changed something; throws Shape
-  void verify() const;   // throws Graph or Shape with the first broken rule
+  void infer_shapes();  // again, for every node, after a pass changed something; throws Shape
+  void verify() const;  // throws Graph or Shape with the first broken rule
   // Drops nodes and values that no output needs, puts nodes in topological order (keeping the old one where it is
   // right), renumbers. Inputs always stay.
   void compact();

@@ -96,8 +96,8 @@ Shape pool_shape(const Shapes& s) {
   Shape y{kBatch, x[1]};
   for (std::size_t i = 0; i < d; ++i) {
     const std::int64_t reach = dilation[i] * (kernel[i] - 1) + 1, before = pad[i], after = pad[d + i];
-    if (std::max(before, after) > reach / 2)
-      s.reject("padding must be at most half the kernel's reach (", reach / 2, ") on axis ", 2 + i, ", got ",
+    if (std::max(before, after) > kernel[i] / 2)
+      s.reject("padding must be at most half the kernel (", kernel[i] / 2, ") on axis ", 2 + i, ", got ",
                std::max(before, after));
     const std::int64_t room = x[2 + i] + before + after - reach;
     std::int64_t out = floor_div(room + (ceil_mode ? stride[i] - 1 : 0), stride[i]) + 1;
