@@ -53,10 +53,24 @@ class _Compiled:
         # Dynamo's mark on what belongs to a module rather than to the call.
         static = [getattr(x, "_dynamo_static_input_type", None) is not None for x in example_inputs]
         self._weights = [i for i, t in enumerate(tensors) if t and static[i]]
-        self._sizes = [i for i, t in enumerate(tensors) if not t]
-        self._activations = [i for i, t in enumerate(tensors) if t and not static[i]]
+        # Python numbers arrive as they are or, where they may change between calls, as 0-d tensors.
+        scalar = [t and not static[i] and example_inputs[i].dim() == 0 for i, t in enumerate(tensors)]
+        self._scalars = [i for i, s in enumerate(scalar) if s]
+        self._activations = [i for i, t in enumerate(tensors) if t and not static[i] and not scalar[i]]
+        self._derived = self._derive([i for i, t in enumerate(tensors) if not t])
+        self._numbers = [i for i, t in enumerate(tensors) if not t and i not in self._derived]
         self._versions: list[tuple[int, int]] = []
         self._engines: dict[tuple[Any, ...], Engine | None] = {}
+
+    def _derive(self, sizes: list[int]) -> dict[int, tuple[int, int]]:
+        """Inputs that are sizes of activations -> (activation, axis): so the batch stays symbolic in the import."""
+        placeholders = [node for node in self._module.graph.nodes if node.op == "placeholder"]
+        known: dict[str, tuple[int, int]] = {}
+        for i in self._activations:
+            for axis, size in enumerate(placeholders[i].meta["example_value"].shape):
+                known.setdefault(str(size), (i, axis))
+        symbols = {i: str(placeholders[i].meta.get("example_value")) for i in sizes}
+        return {i: known[symbol] for i, symbol in symbols.items() if symbol in known}
 
     def __call__(self, *inputs: Any) -> Any:
         if torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in inputs):
@@ -66,12 +80,17 @@ class _Compiled:
         if versions != self._versions:
             self._engines.clear()
             self._versions = versions
-        key = tuple(inputs[i] for i in self._sizes)
-        if key not in self._engines:
+        shapes = [inputs[i].shape for i in self._activations]
+        numbers = [inputs[i] for i in self._numbers] + [inputs[i].item() for i in self._scalars]
+        key = (*numbers, *(shape[1:] for shape in shapes))
+        fixed = (*key, *(shape[:1] for shape in shapes))
+        if key not in self._engines and fixed not in self._engines:
             if len(self._engines) >= _MAX_ENGINES:
                 self._engines.pop(next(iter(self._engines)))
-            self._engines[key] = self._import(inputs)
-        engine = self._engines[key]
+            made = self._import(inputs)
+            any_batch = made is not None and made.inputs[0].shape[0] is None
+            self._engines[key if any_batch else fixed] = made
+        engine = self._engines[key] if key in self._engines else self._engines[fixed]
         if engine is None:
             return self._module(*inputs)
         results = engine(*(inputs[i] for i in self._activations))
@@ -79,8 +98,10 @@ class _Compiled:
 
     def _import(self, inputs: Sequence[Any]) -> Engine | None:
         try:
-            bound = self._bind(inputs)
-            graph = from_torch(bound, tuple(inputs[i] for i in self._activations))
+            with warnings.catch_warnings():
+                # Dynamo's first graph is for the sizes of the first call: no news to the caller.
+                warnings.filterwarnings("ignore", "the graph only runs batch size")
+                graph = from_torch(self._bind(inputs), tuple(inputs[i] for i in self._activations))
             return compile(graph, **self._options)
         except SparsenetError as error:
             self._warn(str(error))
@@ -95,19 +116,23 @@ class _Compiled:
             **dict(source.named_buffers()),
         }
         graph = torch.fx.Graph()
-        env: dict[torch.fx.Node, Any] = {}
-        position = 0
+        placeholders = [node for node in source.graph.nodes if node.op == "placeholder"]
+        env: dict[torch.fx.Node, Any] = {placeholders[i]: graph.placeholder(f"x{i}") for i in self._activations}
+        for position, node in enumerate(placeholders):
+            if position in self._weights or position in self._scalars:
+                root[f"bound_{node.name}"] = inputs[position].detach()
+                env[node] = graph.get_attr(f"bound_{node.name}")
+            elif position in self._derived:
+                activation, axis = self._derived[position]
+                env[node] = graph.call_function(torch.ops.aten.sym_size.int, (env[placeholders[activation]], axis))
+            elif position in self._numbers:
+                env[node] = inputs[position]
+        scalars = {placeholders[i]: inputs[i].item() for i in self._scalars}
         for node in source.graph.nodes:
-            if node.op != "placeholder":
+            if node.op == "call_method" and node.target == "item" and node.args[0] in scalars:
+                env[node] = scalars[node.args[0]]
+            elif node.op != "placeholder":
                 env[node] = graph.node_copy(node, env.__getitem__)
-                continue
-            if position in self._weights:
-                name = f"bound_{node.name}"
-                root[name] = inputs[position].detach()
-                env[node] = graph.get_attr(name)
-            else:
-                env[node] = graph.placeholder(node.name) if position in self._activations else inputs[position]
-            position += 1
         bound = GraphModule(root, graph)
         bound.training = False  # only here: modules below are the user's own, and say themselves how they run
         return bound

@@ -74,7 +74,7 @@ def test_runs_on_the_engine(compiled: list[Engine]) -> None:
     with torch.inference_mode():
         for batch in (2, 2, 3, 4, 3):
             same(fast(noise(batch)), net(noise(batch)))
-    assert compiled
+    assert len(compiled) == 2, "Dynamo captures one graph for the first size and one for all sizes"
     assert compiled[0].options.tune is False
     nonzeros = sum(int(p.count_nonzero()) for p in (net.conv.weight, net.fc.weight))
     assert sum(step.nnz for step in compiled[0].steps) == nonzeros
@@ -123,6 +123,35 @@ def test_graph_breaks_leave_several_engines(compiled: list[Engine]) -> None:
     with torch.inference_mode():
         same(fast(noise(2)), torch.relu(net(noise(2))) + 1)
     assert len(compiled) == 2
+
+
+@pytest.mark.filterwarnings("ignore::sparsenet.torch_backend.SparsenetFallbackWarning")
+def test_numbers_that_change_are_not_mistaken_for_sizes() -> None:
+    net = Net().eval()
+    fast = torch.compile(lambda x, n: net(x) * n, backend=sparsenet, dynamic=True)
+    with torch.inference_mode():
+        for batch, n in ((3, 3), (4, 4), (4, 5), (3, 5), (5, 5)):
+            same(fast(noise(batch), n), net(noise(batch)) * n)
+
+
+def test_an_engine_a_spatial_size(compiled: list[Engine]) -> None:
+    net = Net().eval()
+    fast = torch.compile(net, backend=sparsenet, dynamic=True)
+    with torch.inference_mode():
+        for batch, side in ((2, 8), (3, 8), (2, 12), (4, 12), (2, 8)):
+            x = torch.randn(batch, 3, side, side)
+            same(fast(x), net(x))
+    assert [e.inputs[0].shape for e in compiled] == [(None, 3, 8, 8), (None, 3, 12, 12)]
+
+
+def test_training_mode_is_not_run_as_evaluation() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5)).train()
+    fast = torch.compile(net, backend=sparsenet)
+    before = net[1].running_mean.clone()
+    with torch.no_grad(), pytest.warns(SparsenetFallbackWarning):
+        y = fast(noise(4))
+    assert not torch.equal(net[1].running_mean, before)
+    assert 0.3 < (y == 0).float().mean() < 0.7
 
 
 def test_an_unknown_option_is_refused() -> None:
