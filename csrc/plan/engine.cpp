@@ -94,8 +94,12 @@ struct Engine::Impl {
       fail(ErrorCode::InvalidArgument, "batch ", batch, ": this graph was exported for batch ", graph.fixed_batch,
            " only; export it with a dynamic batch dimension to run others");
     }
+    // Also keeps batch * elements inside int64 in every kernel.
+    auto bytes = static_cast<std::int64_t>(memory.arena_bytes);
+    for (ValueId v : graph.inputs) bytes += sample_bytes(graph.values[v]);
+    for (ValueId v : graph.outputs) bytes += sample_bytes(graph.values[v]);
     const auto limit = static_cast<std::int64_t>(1) << 46;
-    if (memory.arena_bytes > 0 && batch > limit / static_cast<std::int64_t>(memory.arena_bytes)) {
+    if (batch > limit / bytes) {
       fail(ErrorCode::InvalidArgument, "batch ", batch, " needs more memory than a machine can address");
     }
   }
