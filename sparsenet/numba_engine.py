@@ -28,10 +28,14 @@ except ImportError as error:
 if TYPE_CHECKING:
     from sparsenet.engine import CompileOptions
 
-#: Pixels a tile and columns a k-block: a panel of 64 x 128 floats fills a 32 KB L1 cache.
-TILE, K_BLOCK = 64, 128
+#: Floats a panel, 32 KB: what an L1 cache holds.
+PANEL = 8192
+#: Pixels a tile at most.
+MAX_TILE = 128
+#: Tiles are a multiple of this, the floats of a cache line, so that inner loops have no remainder.
+LANES = 16
 #: Denser layers go to NumPy, whose BLAS outruns a kernel that loads an index for each product.
-DENSE = 0.35
+DENSE = 0.25
 #: A block format is taken where its blocks are at least so full: it stores and multiplies the zeros inside them.
 FULL_BLOCKS = 0.9
 BLOCKS = ((4, 1), (1, 4), (1, 1))
@@ -101,11 +105,17 @@ class Layer:
     shape: tuple[int | None, ...] = field(default=())
 
 
-def _stream(w: FloatArray, block: tuple[int, int]) -> kernels.Stream:
-    """Pack ``w[groups, M, K]``."""
+def _stream(w: FloatArray, block: tuple[int, int], tile: int) -> kernels.Stream:
+    """Pack ``w[groups, M, K]`` in k-blocks whose panel for ``tile`` pixels fits L1."""
     br, bc = block
-    start, index, value = _core.pack(w, br, bc, K_BLOCK)
-    return kernels.Stream(br, bc, K_BLOCK, -(-w.shape[2] // K_BLOCK), -(-w.shape[1] // br), start, index, value)
+    kc = PANEL // tile // bc * bc
+    start, column, value = _core.pack(w, br, bc, kc)
+    return kernels.Stream(br, bc, kc, -(-w.shape[2] // kc), -(-w.shape[1] // br), start, column, value)
+
+
+def _tile(pixels: int) -> int:
+    """Pixels a tile: the least that covers them with as few tiles as possible."""
+    return -(-pixels // -(-pixels // MAX_TILE) // LANES) * LANES
 
 
 def _block(w: FloatArray, nnz: int) -> tuple[int, int]:
@@ -139,16 +149,17 @@ def _conv(node: Any, x_shape: Sequence[int | None], w: FloatArray, block: tuple[
     out = [(size[i] + begin[i] + end[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
     rows, columns = w.shape[0] // groups, prod(w.shape[1:])
     window = kernels.Window(groups, rows, columns, w.shape[1], *size, *out, *kernel, *stride, *dilation, *begin)
-    stream = _stream(w.reshape(groups, rows, columns), block)
+    tile = _tile(prod(out))
+    stream = _stream(w.reshape(groups, rows, columns), block, tile)
     low, high, after = _clamp(attrs)
 
     def run(inputs: Inputs, threads: Threads) -> FloatArray:
         x, bias, residual = _operands(inputs, w.shape[0])
         batch = len(x)
         y = np.empty((batch * groups, rows, prod(out)), np.float32)
-        tasks = len(y) * -(-prod(out) // TILE)
+        tasks = len(y) * -(-prod(out) // tile)
         threads.share(
-            kernels.conv, tasks, window, stream, TILE, bias, low, high,
+            kernels.conv, tasks, window, stream, tile, bias, low, high,
             x.reshape(batch, -1, size[0], size[1]), residual.reshape(-1, rows, prod(out)), y,
         )  # fmt: skip
         return after(y.reshape(batch, w.shape[0], *out[2 - spatial :]))
@@ -157,7 +168,7 @@ def _conv(node: Any, x_shape: Sequence[int | None], w: FloatArray, block: tuple[
 
 
 def _linear(node: Any, w: FloatArray, block: tuple[int, int], vector_rows: float) -> tuple[Run, int]:
-    stream = _stream(w[None], block)
+    stream = _stream(w[None], block, MAX_TILE)
     low, high, after = _clamp(node.attrs)
 
     def run(inputs: Inputs, threads: Threads) -> FloatArray:
@@ -168,7 +179,8 @@ def _linear(node: Any, w: FloatArray, block: tuple[int, int], vector_rows: float
         if len(rows) <= vector_rows:
             threads.share(kernels.spmv, len(w), stream, *rest)
         else:
-            threads.share(kernels.linear, -(-len(rows) // TILE), stream, TILE, *rest)
+            tile = _tile(len(rows))
+            threads.share(kernels.linear, -(-len(rows) // tile), stream, tile, *rest)
         return after(y.reshape(*x.shape[:-1], len(w)))
 
     return run, _bytes(stream)

@@ -131,7 +131,7 @@ def net() -> tuple[Any, np.ndarray]:
     rng = np.random.default_rng(2)
     graph = sn.Graph()
     w1 = s.normal(rng, 12, 3, 3, 3) * (rng.random((12, 3, 3, 3)) < 0.2)
-    w2 = s.normal(rng, 10, 12) * (rng.random((10, 12)) < 0.2)
+    w2 = s.normal(rng, 10, 12) * (rng.random((10, 12)) < 0.1)
     attrs = {"stride": [2, 2], "padding": [1] * 4, "dilation": [1, 1], "act": "relu"}
     h = graph.add_node("Conv", [graph.add_input("x", [None, 3, 15, 13]), graph.add_constant("w1", w1)], attrs, "conv")
     h = graph.add_node("Mean", [h], {"axes": [2, 3]}, "pool")
