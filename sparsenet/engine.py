@@ -338,12 +338,17 @@ class Engine:
         for step in self.steps:
             families[step.family] = families.get(step.family, 0) + 1
         kernels = ", ".join(f"{n} {family}" for family, n in families.items())
+        numba = " (numba)" if self.options.backend == "numba" else ""
         return (
             f"Engine({', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}; "
             f"{weights:,} weights, {zeros:.1%} zeros; {len(self.steps)} steps: {kernels}; "
-            f"{self.isa}, {self.threads} thread{'s' * (self.threads > 1)}; "
-            f"packed {self.packed_bytes / 1e6:.2f} MB, dense {self.dense_bytes / 1e6:.2f} MB)"
+            f"{self.isa}{numba}, {self.threads} thread{'s' * (self.threads > 1)}; "
+            f"packed {_size_text(self.packed_bytes)}, dense {_size_text(self.dense_bytes)})"
         )
+
+
+def _size_text(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def _restore(snet: bytes, options: dict[str, Any]) -> Engine:

@@ -388,6 +388,39 @@ class TestCompile:
         assert len(with_all.steps) < len(without.steps)
 
 
+def test_the_binding_itself_refuses_what_would_be_undefined(engine: sn.Engine) -> None:
+    core = engine._backend
+    x, y = noise(2, 3, 9, 9), np.empty((2, 5), np.float32)
+    read_only = np.empty((2, 5), np.float32)
+    read_only.setflags(write=False)
+    for batch, inputs, outputs, message in (
+        (2, [x.astype(np.float64)], [y], "'x': expected a C-contiguous float32 array of shape [N, 3, 9, 9] with N = 2"),
+        (2, [x.transpose(0, 1, 3, 2)], [y], "'x': expected a C-contiguous"),
+        (3, [x], [y], "with N = 3"),
+        (2, [x], [y[:1]], "'fc': expected a C-contiguous writable float32 array"),
+        (2, [x], [read_only], "writable"),
+        (2, [x, x], [y], "expected 1 inputs, got 2"),
+        (2, [x], [], "expected 1 outputs, got 0"),
+        (2, [None], [y], "'x': expected an ndarray"),
+        (0, [x[:0]], [y[:0]], "at least 1"),
+    ):
+        with pytest.raises(SparsenetError, match=re.escape(message)):
+            core.run(batch, inputs, outputs)
+
+
+class TestNumba:
+    def test_the_same_engine_around_it(self, tmp_path: Path) -> None:
+        engine = sn.compile(conv_graph(), backend="numba")
+        x = noise(2, 3, 9, 9)
+        assert_close(engine(x), conv_graph(), [x])
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(engine))(x), engine(x))
+        assert isinstance(engine(torch.from_numpy(x)), torch.Tensor)
+        assert "numba" in repr(engine)
+        assert len(engine.explain(repeat=1)) == len(engine.steps)
+        engine.profile(x, trace=tmp_path / "trace.json")
+        assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+
+
 class TestPickle:
     @pytest.mark.parametrize("clone", [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy])
     def test_round_trip(self, engine: sn.Engine, clone: Callable[[sn.Engine], sn.Engine]) -> None:
@@ -472,8 +505,9 @@ class TestExplain:
 
     def test_repr_tells_the_story(self, engine: sn.Engine) -> None:
         text = repr(engine)
-        for part in ("x[N, 3, 9, 9] -> fc[N, 5]", "576 weights", "% zeros", "steps: ", engine.isa, "1 thread;", "MB"):
+        for part in ("x[N, 3, 9, 9] -> fc[N, 5]", "576 weights", "% zeros", "steps: ", "1 thread;", "dense 2.3 kB"):
             assert part in text
+        assert f"; {engine.isa}, " in text
         assert engine.packed_bytes > 0
         assert engine.dense_bytes == 4 * 576
 
