@@ -107,6 +107,7 @@ class Net:
 KINDS = [
     "conv", "conv", "conv", "pointwise", "depthwise", "grouped", "transposed", "bn", "bn", "act", "act", "add", "add",
     "gate", "concat", "slice", "shuffle", "max", "avg", "pad", "resize", "constant", "transpose", "stride",
+    "stack", "fused", "last", "unflatten", "softmax",
 ]  # fmt: skip
 
 
@@ -179,6 +180,28 @@ def _layer(draw: st.DrawFn, net: Net, kind: str, v: str, others: list[str]) -> s
         return net.op("Resize", v, output=[n * factor for n in size], scale=[1 / factor] * 2, mode=mode)
     if kind == "constant":
         return _constant(draw, net, v)
+    if kind == "stack":
+        same = [o for o in others if net.graph.shape(o)[1::2] == net.graph.shape(v)[1::2]]
+        return net.op("Concat", v, draw(st.sampled_from(same)), axis=2)
+    if kind == "fused":  # as the passes leave it
+        other = draw(st.sampled_from(others))
+        b, m = net.constant(normal(net.rng, net.channels(other))), net.channels(other)
+        if net.graph.shape(other)[2:] != size:
+            return None
+        w = normal(net.rng, m, c, 1, 1)
+        w[[i for i in draw(subset) if i < m]] = 0
+        act = draw(st.sampled_from(["relu", "none"]))
+        attrs = {"stride": [1, 1], "padding": [0] * 4, "dilation": [1, 1], "act": act}
+        return net.op("Conv", v, net.constant(w), draw(st.sampled_from([b, None])), other, **attrs)
+    if kind == "last":
+        x = net.op("Transpose", v, perm=[0, 2, 3, 1])
+        x = net.linear(net.act(x, "leaky_relu", 0.1), 5, dead=[i for i in draw(subset) if i < 5])
+        return net.op("Transpose", x, perm=[0, 3, 1, 2])
+    if kind == "unflatten" and c * size[0] * size[1] <= 600:
+        x = net.linear(net.flatten(v), 3 * 4 * 4, dead=range(16, 32) if draw(st.booleans()) else draw(subset))
+        return net.op("Reshape", net.act(x), shape=draw(st.sampled_from([[0, 3, 4, 4], [0, 6, 2, 4], [0, 1, 8, 6]])))
+    if kind == "softmax":
+        return net.op("Softmax", v, axis=draw(st.sampled_from([1, 3])))
     if kind == "transpose":
         return net.op("Transpose", v, perm=[0, 1, 3, 2])
     return None
