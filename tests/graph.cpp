@@ -141,9 +141,14 @@ void layout() {
   const Shape x{kBatch, 6, 4, 5};
   const auto reshape = [&](Ints to) { return shape_after(Op::Reshape, x, {{"shape", to}}); };
   CHECK(reshape({0, -1}) == Shape({kBatch, 120}) && reshape({0, 2, 3, -1, 5}) == Shape({kBatch, 2, 3, 4, 5}));
-  for (const Ints& bad : {Ints{}, Ints{0}, Ints{1, 120}, Ints{-1, 120}, Ints{0, -1, -1}, Ints{0, 7, -1},
-                          Ints{0, 0, 120}, Ints{0, -2, 60}, Ints{0, kHuge, kHuge}, Ints{0, 1, 1, 1, 1, 1, 1, 1, 120}})
+  for (const Ints& bad :
+       {Ints{}, Ints{0}, Ints{1, 120}, Ints{-1, 120}, Ints{0, -1, -1}, Ints{0, 7, -1}, Ints{0, 0, 120}, Ints{0, -2, 60},
+        Ints{0, kHuge, kHuge}, Ints{0, 120, 120}, Ints{0, 1, 1, 1, 1, 1, 1, 1, 120}})
     CHECK_THROWS(ErrorCode::Shape, "", reshape(bad));
+
+  const std::int64_t wide = kMaxElements - 1;
+  CHECK_THROWS(ErrorCode::Shape, "too many elements",
+               shape_after(Op::Reshape, {kBatch, wide}, {{"shape", Ints{0, wide, wide}}}));
 
   CHECK(shape_after(Op::Transpose, x, {{"perm", Ints{0, 3, 1, 2}}}) == Shape({kBatch, 5, 6, 4}));
   for (const Ints& bad :

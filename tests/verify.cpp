@@ -47,6 +47,7 @@ void hostile() {
     for (const std::size_t v : {0u, 1u, 2u, 3u}) broken(S, "", [&](Graph& g) { g.values[v].shape.back() = d; });
   broken(S, "2^40", [](Graph& g) { g.values[0].shape = {kBatch, 1 << 20, 1 << 20, 1}; });
   broken(S, "2^40", [](Graph& g) { g.values[0].shape = {kBatch, kHuge, kHuge, kHuge, kHuge}; });
+  broken(S, "2^40", [](Graph& g) { g.values[0].shape = {kBatch, kMaxElements - 1, kMaxElements - 1, 1}; });
   broken(S, "rank", [](Graph& g) {
     g.values[0].shape = Shape(1000000, 1);
     g.values[0].shape[0] = kBatch;
