@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from sparsenet import _core
 
@@ -33,6 +34,10 @@ class Graph(_core.Graph):
         """A graph of its own that shares the (immutable) weights."""
         return Graph(self)
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Graph], tuple[bytes]]:
+        """Pickles as the bytes of a `.snet` file, so weights with many zeros travel compressed."""
+        return _restore, (_core.save_bytes(self),)
+
     def save(self, path: str | os.PathLike[str], fp16: bool = False) -> None:
         """Write a `.snet` file; weights with many zeros are stored compressed.
 
@@ -42,6 +47,10 @@ class Graph(_core.Graph):
         Raises `GraphError` or `ShapeError` if the graph does not verify, `SparsenetIOError` if it can't be written.
         """
         _core.save(self, os.fspath(path), fp16=fp16)
+
+
+def _restore(snet: bytes) -> Graph:
+    return Graph(_core.load_bytes(snet))
 
 
 def load(path: str | os.PathLike[str]) -> Graph:

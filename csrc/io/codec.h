@@ -8,7 +8,7 @@
 //   gaps8    values + one byte a value: how many zeros precede it since the last value. 255 stands for 255 zeros and
 //            no value; the next byte goes on from there.
 //   gaps16   the same in 16-bit units, with 65535 in place of 255
-// For random zeros bitmap is the smallest up to 87.5 % of them, gaps8 from there to 99.3 %, gaps16 beyond.
+// For random zeros bitmap is the smallest up to 87.5 % of them, gaps8 from there to 99.7 %, gaps16 beyond.
 #pragma once
 
 #include <cstddef>
