@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fill:
-    """A tensor of one number for any batch size, torch.zeros(x.shape[0], 3) say. `sample` is of batch size 1."""
+class Repeated:
+    """A constant that is alike for all samples of any batch, torch.zeros(x.shape[0], 3) say; `sample` is of batch 1."""
 
     sample: torch.Tensor
 
@@ -59,7 +59,7 @@ class Call:
         return value
 
     def peek(self, argument: Any) -> Any:
-        """What an argument stands for: a value's name, a Tensor, a Fill, or the Python value itself."""
+        """What an argument stands for: a value's name, a Tensor, a Repeated, or the Python value itself."""
         return self.lowering.env[argument] if isinstance(argument, fx.Node) else argument
 
     def input_shape(self, argument: str | fx.Node) -> list[int | None]:

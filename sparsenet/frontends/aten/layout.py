@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sparsenet.frontends.aten.call import Call, Fill
+from sparsenet.frontends.aten.call import Call, Repeated
 from sparsenet.frontends.aten.table import Unsupported, converts, ints, key_of
 
 _COPIES = (
@@ -146,7 +146,7 @@ def concatenate(call: Call) -> str:
             leading = 0, 0.0
             continue
         # Zeros for missing channels, as in the option-A shortcuts of ResNets: padding of the neighbour.
-        sample = known.sample if isinstance(known, Fill) else call.one_sample(known)
+        sample = known.sample if isinstance(known, Repeated) else call.one_sample(known)
         number = float(sample.flatten()[0]) if sample.numel() else 0.0
         if not bool((sample == number).all()) or (leading[0] and leading[1] != number):
             raise Unsupported("joins an activation and a constant that is not one number throughout")
@@ -195,7 +195,10 @@ def repeat(call: Call) -> str:
 
 
 @converts("expand.default")
-def expand(call: Call) -> str:
+def expand(call: Call) -> str | Repeated:
+    known = call.peek(call.args["self"])
+    if isinstance(known, torch.Tensor):  # a constant, to the size of the batch
+        return Repeated(known.expand(1, *(size for size in call.shape[1:] if size is not None)))
     x = call.value("self")
     if call.input_shape("self") == call.shape or all(_broadcasts(call, user) for user in call.node.users):
         return x
@@ -203,14 +206,14 @@ def expand(call: Call) -> str:
     return call.emit("Mul", [x, call.constant(ones, "ones")])
 
 
-_BROADCASTING = frozenset(f"aten.{name}.Tensor" for name in ("add", "sub", "mul", "div"))
+BROADCASTING = frozenset(f"aten.{name}.Tensor" for name in ("add", "sub", "mul", "div"))
 
 
 def _broadcasts(call: Call, user: torch.fx.Node) -> bool:
     """Whether a reader of an expanded tensor broadcasts anyway, its other operand being of full size."""
     others = [n for n in user.all_input_nodes if n is not call.node]
     sizes = call.node.meta["val"].shape
-    return key_of(user.target) in _BROADCASTING and bool(others) and others[0].meta["val"].shape == sizes
+    return key_of(user.target) in BROADCASTING and bool(others) and others[0].meta["val"].shape == sizes
 
 
 @converts(
@@ -244,8 +247,11 @@ def channel_shuffle(call: Call) -> str:
     "zeros.default", "ones.default", "full.default", "zeros_like.default", "ones_like.default", "full_like.default",
     "new_zeros.default", "new_ones.default", "new_full.default",
 )  # fmt: skip
-def fill(call: Call) -> Fill:
+def fill(call: Call) -> torch.Tensor | Repeated:
     number = 0.0 if "zeros" in call.op else 1.0 if "ones" in call.op else call["fill_value"]
     if not isinstance(number, (int, float)):
         raise Unsupported("fills with a number that depends on the batch size")
-    return Fill(torch.full([1, *(size for size in call.shape[1:] if size is not None)], float(number)))
+    sizes = call.node.meta["val"].shape
+    if all(isinstance(size, int) for size in sizes):
+        return torch.full(sizes, float(number))
+    return Repeated(torch.full([1, *(size for size in call.shape[1:] if size is not None)], float(number)))

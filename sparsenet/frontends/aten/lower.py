@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 
 from sparsenet.errors import GraphError, ShapeError
 from sparsenet.frontends.aten import layers, layout, pointwise, pool  # noqa: F401 - they fill TABLE
-from sparsenet.frontends.aten.call import Call
-from sparsenet.frontends.aten.layout import NO_OPS
+from sparsenet.frontends.aten.call import Call, Repeated
+from sparsenet.frontends.aten.layout import BROADCASTING, NO_OPS
 from sparsenet.frontends.aten.report import Report, node_path
 from sparsenet.frontends.aten.table import TABLE, Unsupported, key_of, writes_first, written
 from sparsenet.graph import Graph
@@ -148,6 +148,8 @@ class Lowering:
                 raise Unsupported("random; export the module in eval mode")
             if all(isinstance(a, torch.Tensor) for a in arguments) and not _has_symbols(value):
                 return self._evaluate(node)
+            if all(isinstance(a, (torch.Tensor, Repeated)) for a in arguments) and key_of(node.target) in BROADCASTING:
+                return Repeated(self._evaluate(node))
             convert = TABLE.get(key_of(node.target))
             if convert is None:
                 raise Unsupported("no such operator in sparsenet")
@@ -167,6 +169,7 @@ class Lowering:
 
         def value(argument: Any) -> Any:
             known = self.env[argument] if isinstance(argument, fx.Node) else argument
+            known = known.sample if isinstance(known, Repeated) else known
             return known.clone() if mutable and isinstance(known, torch.Tensor) else known
 
         with torch.no_grad():

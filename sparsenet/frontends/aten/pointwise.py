@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sparsenet.frontends.aten.call import Call, Fill
+from sparsenet.frontends.aten.call import Call, Repeated
 from sparsenet.frontends.aten.table import Converter, Unsupported, converts
 
 _FLOAT_MAX = torch.finfo(torch.float32).max
@@ -96,7 +96,7 @@ def _operand(call: Call, operand: Any, role: str) -> str:
         return known
     source = operand
     if not isinstance(known, torch.Tensor):
-        known = source = known.sample if isinstance(known, Fill) else torch.tensor([float(known)])
+        known = source = known.sample if isinstance(known, Repeated) else torch.tensor([float(known)])
     if known.dim() == 0:
         known = source = known.reshape(1)
     if known.dim() == len(call.shape) and known.shape[0] != 1:
@@ -113,8 +113,8 @@ def _scaled(call: Call, operand: Any, factor: Any) -> Any:
     if factor == 1:
         return operand
     known = call.peek(operand)
-    if isinstance(known, Fill):
-        return known.sample * factor
+    if isinstance(known, Repeated):
+        return Repeated(known.sample * factor)
     if isinstance(known, str):
         raise Unsupported("alpha with two activations: multiply first")
     return known * factor

@@ -13,6 +13,7 @@ from sparsenet.errors import UnsupportedOpError
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in \S+\n\s*(?P<code>[^\n]*)')
 _TORCH = os.path.dirname(torch.__file__)
+_LAYERS = ("torch.nn.modules.", "torch.nn.utils.parametrize.Parametrized")
 _SHOWN = 4
 
 
@@ -46,7 +47,7 @@ def node_path(node: fx.Node) -> str:
         pass
     path = re.sub(r"@\d+", "", path)  # torch marks the second call of the same module so
     kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-    is_layer = kind.startswith("torch.nn.modules.") and not kind.startswith("torch.nn.modules.container.")
+    is_layer = kind.startswith(_LAYERS) and not kind.startswith("torch.nn.modules.container.")
     if path and is_layer:
         return path
     op = node.target.overloadpacket.__name__ if isinstance(node.target, torch._ops.OpOverload) else node.name
