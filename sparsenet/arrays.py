@@ -67,7 +67,10 @@ def _from_torch(x: Any, what: str) -> npt.NDArray[Any]:
         raise InvalidArgumentError(f"{what}: expected a dense tensor, got layout {x.layout}; convert with x.to_dense()")
     if x.dtype != torch.float32:
         raise ShapeError(f"{what}: expected float32, got {x.dtype}; convert it first: x.float()")
-    array: npt.NDArray[Any] = x.detach().resolve_neg().numpy()
+    try:
+        array: npt.NDArray[Any] = x.detach().resolve_neg().numpy()
+    except RuntimeError as error:  # tensors without memory of their own: fake ones, those under vmap
+        raise InvalidArgumentError(f"{what}: this {type(x).__name__} holds no values to read: {error}") from None
     return array
 
 

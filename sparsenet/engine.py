@@ -86,21 +86,32 @@ def compile(
         >>> engine = sparsenet.compile("model.snet", threads=2)
         >>> y = engine(numpy.zeros((1, 3, 224, 224), numpy.float32))
     """
-    if isinstance(passes, str):
-        raise InvalidArgumentError(f"passes: expected True, False or a list of pass names to leave out, got {passes!r}")
+    if not isinstance(tune_seconds, (int, float)) or not tune_seconds >= 0:
+        raise InvalidArgumentError(f"tune_seconds: expected a number >= 0, got {tune_seconds!r}")
+    for name, value in (("isa", isa), ("kernel", kernel)):
+        if not isinstance(value, (str, type(None))):
+            raise InvalidArgumentError(f"{name}: expected a name or None, got {value!r}")
     options = CompileOptions(
         threads=_positive_int("threads", threads),
         tune=bool(tune),
         batch=_positive_int("batch", batch),
         isa=isa,
         kernel=kernel,
-        passes=passes if isinstance(passes, bool) else tuple(passes),
+        passes=_passes(passes),
         tune_seconds=float(tune_seconds),
         backend=backend,
     )
-    if not options.tune_seconds >= 0:
-        raise InvalidArgumentError(f"tune_seconds: expected a number >= 0, got {tune_seconds!r}")
     return Engine(_as_graph(model), options)
+
+
+def _passes(passes: object) -> bool | tuple[str, ...]:
+    if isinstance(passes, bool):
+        return passes
+    listed = tuple(passes) if isinstance(passes, Iterable) and not isinstance(passes, str) else (None,)
+    names = tuple(name for name in listed if isinstance(name, str))
+    if len(names) < len(listed):
+        raise InvalidArgumentError(f"passes: expected True, False or pass names to leave out, got {passes!r}")
+    return names
 
 
 def _positive_int(name: str, value: int) -> int:
@@ -108,8 +119,8 @@ def _positive_int(name: str, value: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = 0
-    if number < 1 or isinstance(value, bool):
-        raise InvalidArgumentError(f"{name}: expected an integer >= 1, got {value!r}")
+    if not 1 <= number < 2**31 or isinstance(value, bool):
+        raise InvalidArgumentError(f"{name}: expected an integer >= 1 and below 2**31, got {value!r}")
     return number
 
 

@@ -177,6 +177,8 @@ class TestTorch:
             engine(torch.empty(1, 3, 9, 9, device="meta"))
         with pytest.raises(InvalidArgumentError, match=r"layout torch\.sparse_coo.*to_dense"):
             engine(torch.zeros(1, 3, 9, 9).to_sparse())
+        with pytest.raises(InvalidArgumentError, match="this FakeTensor holds no values to read"):
+            engine(torch._subclasses.FakeTensorMode().from_tensor(torch.ones(1, 3, 9, 9)))
         for dtype in (torch.float64, torch.float16, torch.bfloat16, torch.uint8):
             with pytest.raises(ShapeError, match=rf"expected float32, got {dtype}.*x\.float"):
                 engine(torch.zeros(1, 3, 9, 9, dtype=dtype))
@@ -362,12 +364,18 @@ class TestCompile:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"threads": 0}, "threads: expected an integer >= 1, got 0"),
-            ({"threads": True}, "threads: expected an integer >= 1, got True"),
-            ({"threads": 1.5}, "threads: expected an integer >= 1, got 1.5"),
-            ({"batch": -1}, "batch: expected an integer >= 1, got -1"),
+            ({"threads": 0}, "threads: expected an integer >= 1 and below 2**31, got 0"),
+            ({"threads": True}, "threads: expected an integer >= 1 and below 2**31, got True"),
+            ({"threads": 1.5}, "got 1.5"),
+            ({"threads": 10**6}, "threads=1000000: expected 1 to 1024"),
+            ({"batch": -1}, "batch: expected an integer >= 1 and below 2**31, got -1"),
+            ({"batch": 2**70}, "batch: expected an integer >= 1 and below 2**31"),
             ({"tune_seconds": float("nan")}, "tune_seconds: expected a number >= 0, got nan"),
-            ({"passes": "fold"}, "passes: expected True, False or a list"),
+            ({"tune_seconds": None}, "tune_seconds: expected a number >= 0, got None"),
+            ({"passes": "fold"}, "passes: expected True, False or pass names to leave out, got 'fold'"),
+            ({"passes": 3}, "passes: expected True, False or pass names to leave out, got 3"),
+            ({"passes": [3]}, "passes: expected True, False or pass names to leave out, got [3]"),
+            ({"isa": 3}, "isa: expected a name or None, got 3"),
             ({"passes": ["no_such_pass"]}, "no_such_pass"),
             ({"isa": "mmx"}, "mmx"),
             ({"kernel": "no_such_kernel"}, "no_such_kernel"),
