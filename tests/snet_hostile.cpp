@@ -1,4 +1,5 @@
-// The .snet reader against bytes from an enemy: whatever they are, an Error or a graph that verifies. Build with
+// The .snet reader against bytes from an enemy: whatever they are, an Error or a graph that verifies, and that the
+// engine compiles and runs, or refuses in turn, within its buffers. Build with
 // -DSPARSENET_SANITIZE=address,undefined to see reads outside the file and overflows too.
 //
 // Mutations are signed anew, so that they reach what lies behind the digest.
@@ -24,6 +25,7 @@
 #include "io/layout.h"
 #include "io/sha256.h"
 #include "io/snet.h"
+#include "plan/engine.h"
 
 using namespace sn;
 
@@ -127,12 +129,42 @@ std::string build(std::string header, const std::string& data) {
   return file;
 }
 
+// A graph that was let in must not break the engine either. Large ones are left out for time's sake alone.
+void compile_and_run(Graph g) {
+  std::int64_t elements = 0;
+  for (const Value& v : g.values) elements += v.size();
+  if (elements > 200000) return;
+  try {
+    CompileOptions options;
+    options.tune = false;
+    const auto engine = Engine::compile(std::move(g), options);
+    const auto buffers = [&](const std::vector<TensorInfo>& infos) {
+      std::vector<std::vector<float>> out;
+      for (const TensorInfo& info : infos) {
+        std::int64_t n = 1;
+        for (std::size_t i = 1; i < info.shape.size(); ++i) n *= info.shape[i];
+        out.emplace_back(static_cast<std::size_t>(n), 0.5f);
+      }
+      return out;
+    };
+    std::vector<std::vector<float>> in = buffers(engine->inputs()), out = buffers(engine->outputs());
+    std::vector<const float*> x;
+    std::vector<float*> y;
+    for (auto& b : in) x.push_back(b.data());
+    for (auto& b : out) y.push_back(b.data());
+    if (engine->inputs()[0].shape[0] > 1) return;  // a fixed batch
+    engine->run(1, x.data(), y.data());
+  } catch (const Error&) {
+  }
+}
+
 // True if the bytes are refused. They are put on the heap at their exact size, so that ASan guards both ends.
 bool refused(const std::string& file, const Limits& limits = {}, std::string* why = nullptr) {
   const std::vector<char> bytes(file.begin(), file.end());
   try {
-    const Graph g = parse_snet(bytes.data(), bytes.size(), limits);
+    Graph g = parse_snet(bytes.data(), bytes.size(), limits);
     g.verify();
+    compile_and_run(std::move(g));
     return false;
   } catch (const Error& e) {
     CHECK(std::strlen(e.what()) > 10);
