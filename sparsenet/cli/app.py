@@ -74,5 +74,6 @@ def _describe(error: Exception) -> tuple[str, int]:
 
 
 def _fail(args: argparse.Namespace, message: str, code: int) -> int:
-    print(f"sparsenet {args.command}: error: {' '.join(message.split())}", file=sys.stderr)
+    one_line = "; ".join(" ".join(line.split()) for line in message.splitlines() if line.strip())
+    print(f"sparsenet {args.command}: error: {one_line}", file=sys.stderr)
     return code

@@ -143,10 +143,10 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def console() -> Console:
-    """Where results go: stdout; as wide as they need when that is no terminal."""
-    out = Console(highlight=False, soft_wrap=False)
-    return out if out.is_terminal else Console(highlight=False, width=200)
+def console(stderr: bool = False) -> Console:
+    """Where results go: stdout, or stderr; as wide as they need when that is no terminal."""
+    out = Console(stderr=stderr, highlight=False)
+    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=200)
 
 
 @contextmanager

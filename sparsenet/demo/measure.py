@@ -75,16 +75,13 @@ def answers(network: Network, x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def time_all(networks: list[Network], seconds: float) -> None:
-    """Median latency of batch 1 on one thread, torch and sparsenet in turn; fills in the ``_ms`` fields."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Times one sample on each, torch (on its current threads) and sparsenet in turn; fills in the ``_ms`` medians."""
     candidates: dict[str, Any] = {}
     for network in networks:
         candidates[f"sparsenet {network.name}"] = partial(network.engine, network.x)
         candidates[f"torch {network.name}"] = partial(network.module, torch.from_numpy(network.x))
     with torch.inference_mode():
         timings = interleave(candidates, seconds)
-    torch.set_num_threads(before)
     for network in networks:
         network.sparsenet_ms = 1e3 * timings[f"sparsenet {network.name}"].median
         network.torch_ms = 1e3 * timings[f"torch {network.name}"].median

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from sparsenet.cli.common import CommandError, print_json, progress, replacing, table
+from sparsenet.cli.common import CommandError, console, print_json, progress, replacing, table
 from sparsenet.demo import digits, mobilenet, photos
 from sparsenet.demo.measure import Network, answers, prepare, time_all
 from sparsenet.demo.picture import draw
@@ -30,7 +30,9 @@ def tell(out: Path, quick: bool = False, as_json: bool = False) -> list[dict[str
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--out {out}: {error.strerror}") from None
-    say = Console(stderr=as_json, highlight=False)
+    # Networks this small train no faster on more threads, and far slower where others want the cores.
+    torch.set_num_threads(1)
+    say = console(stderr=as_json)
     networks = _digits(out, quick, say)
     networks += _photos(out, say)
     with progress("timing torch and sparsenet in turn"):
