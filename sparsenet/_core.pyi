@@ -35,7 +35,7 @@ class Graph:
     def __init__(self, other: Graph = ...) -> None: ...
     def add_input(self, name: str, shape: Sequence[int | None]) -> str: ...
     def add_constant(self, name: str, array: NDArray[Any]) -> str:
-        """Shares the memory of a C-contiguous float32 array; converts other arrays of numbers."""
+        """Shares the memory of a C-contiguous float32 array, which must not change any more; converts other arrays."""
 
     def add_node(
         self, op: str, inputs: Sequence[str | None], attrs: dict[str, Any] = ..., name: str = ""

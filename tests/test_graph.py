@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import gc
+import pickle
 import subprocess
 import sys
 import weakref
@@ -98,9 +100,9 @@ def test_constants_outlive_their_graph() -> None:
     want = array.copy()
     graph.add_constant("w", array)
     gone = weakref.ref(array)
-    copy = graph.copy()
+    twin = graph.copy()
     view = graph.constant("w")
-    del array, graph, copy
+    del array, graph, twin
     gc.collect()
     assert gone() is not None
     np.testing.assert_array_equal(view, want)
@@ -145,11 +147,28 @@ def test_empty_constant() -> None:
 
 
 def test_copies_do_not_touch_each_other(graph: Graph) -> None:
-    copy = graph.copy()
-    assert type(copy) is Graph
-    copy.add_node("Identity", ["out"], name="more")
+    twin = graph.copy()
+    assert type(twin) is Graph
+    twin.add_node("Identity", ["out"], name="more")
     assert "more" not in graph.values
-    assert np.shares_memory(copy.constant("w"), graph.constant("w"))
+    assert np.shares_memory(twin.constant("w"), graph.constant("w"))
+
+
+def test_saves_loads_and_pickles(graph: Graph, tmp_path: Path) -> None:
+    graph.save(tmp_path / "g.snet")
+    for other in (sn.load(tmp_path / "g.snet"), pickle.loads(pickle.dumps(graph)), copy.deepcopy(graph)):
+        assert type(other) is Graph
+        assert repr(other) == repr(graph)
+        assert [n.attrs for n in other.nodes] == [n.attrs for n in graph.nodes]
+        np.testing.assert_array_equal(other.constant("w"), graph.constant("w"))
+
+
+def test_run_passes_is_in_place(graph: Graph) -> None:
+    graph.run_passes(disabled=[name for name, _ in _core.passes()])
+    assert [n.op for n in graph.nodes] == ["Conv", "Activation", "Add"]
+    graph.run_passes()
+    graph.verify()
+    assert len(graph.nodes) < 3
 
 
 def test_errors_are_ours_and_say_what(graph: Graph) -> None:
