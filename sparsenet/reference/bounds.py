@@ -13,12 +13,12 @@ An error E of the inputs travels on through an op in one of two ways:
 
 - worst case: sum |w| E. Sound always. It grows by about sqrt(K) more per layer than real errors do, so it means
   something for one op or a few, not for a deep network.
-- statistical: sqrt(sum w^2 E^2), the deviation of a sum of independent errors. An estimate, and not a bound, but a
-  generous one, because the local errors it starts from are themselves above what roundings do by an order of
-  magnitude. Only contractions average like this; additions, pools and products take errors as fully correlated.
+- statistical: sqrt(sum w^2 E^2), the deviation of a sum of independent errors; additions (residuals among them) and
+  products alike. An estimate, and not a bound, but a generous one, because the local errors it starts from are
+  themselves one or two orders of magnitude above what roundings do. Averages take errors as fully correlated.
 
-Monotone activations map the interval [z-E, z+E] exactly (so a ReLU that is surely off passes nothing on); the others
-multiply by their Lipschitz constant.
+Monotone activations map the interval [z-E, z+E] exactly (so a ReLU that is surely off passes nothing on). The others
+multiply by their Lipschitz constant; statistically, by the slope around z, as monotone ones do.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ class Problem:
     unit: float  # c * u
     statistical: bool
 
+    def both(self, a: Array, b: Array) -> Array:
+        """The error of a sum whose terms carry the errors a and b."""
+        return np.hypot(a, b) if self.statistical else a + b
+
     def x(self) -> Array:
         return required(self.inputs, 0)
 
@@ -85,7 +89,7 @@ def _act(problem: Problem, z: Array, error: Array) -> Array:
     function = ACTIVATIONS[act]
     with np.errstate(over="ignore", invalid="ignore"):
         y = function(z, a, b)
-        if act in _LIPSCHITZ or (act == "leaky_relu" and a < 0):
+        if not problem.statistical and (act in _LIPSCHITZ or (act == "leaky_relu" and a < 0)):
             moved = _LIPSCHITZ.get(act, max(1.0, abs(a))) * error
         else:
             low = np.maximum(z - error, 0) if act == "sqrt" else z - error
@@ -111,12 +115,11 @@ def _contraction(problem: Problem) -> Array:
     shape = (-1,) if problem.op == "Linear" else (-1, *[1] * (x.ndim - 2))
     error = problem.unit * np.sqrt(terms + 2).reshape(shape) * magnitude  # + 2: bias and residual are terms too
     if problem.errors[0] is not None:
-        if problem.statistical:
-            error = np.hypot(error, np.sqrt(problem.apply([problem.error(0) ** 2, w**2], **_PLAIN)))
-        else:
-            error = error + problem.apply([problem.error(0), np.abs(w)], **_PLAIN)
+        power = 2 if problem.statistical else 1
+        moved = problem.apply([problem.error(0) ** power, np.abs(w) ** power], **_PLAIN)
+        error = problem.both(error, moved ** (1 / power))
     if residual is not None:
-        error = error + problem.error(3)
+        error = problem.both(error, problem.error(3))
     return _act(problem, z, error)
 
 
@@ -125,9 +128,9 @@ def _arithmetic(problem: Problem) -> Array:
     a, b = required(problem.inputs, 0), required(problem.inputs, 1)
     z, ea, eb = problem.apply(problem.inputs, **_PLAIN), problem.error(0), problem.error(1)
     if problem.op in ("Add", "Sub"):
-        moved = ea + eb
+        moved = problem.both(ea, eb)
     elif problem.op == "Mul":
-        moved = np.abs(a) * eb + np.abs(b) * ea + ea * eb
+        moved = problem.both(np.abs(a) * eb, np.abs(b) * ea) + ea * eb
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
             moved = np.where(np.abs(b) > eb, (ea + np.abs(z) * eb) / (np.abs(b) - eb), np.inf)
