@@ -1,0 +1,183 @@
+// Depthwise convolution, written once over V. Contract: depthwise.h.
+#include "kernels/depthwise/depthwise.h"
+#include "simd/math.h"
+
+#define SN_UNROLL _Pragma("GCC unroll 16")
+
+namespace sn {
+namespace SN_ISA {
+namespace {
+
+// Copies row `in` into the sw phase rows at `to`, phase_size apart.
+SN_INLINE void split_row(const DepthwiseParams& p, const float* in, float* to) {
+  const int64_t s = p.sw, n = p.iw;
+  if (s == 1) {
+    memcpy(to + p.left, in, static_cast<size_t>(n) * sizeof(float));
+    return;
+  }
+  int64_t x = 0;
+  if (s == 2) {
+    float* even = to + p.left % 2 * p.phase_size + p.left / 2;
+    float* odd = to + (p.left + 1) % 2 * p.phase_size + (p.left + 1) / 2;
+    for (; x + 2 * VL <= n; x += 2 * VL) {
+      V e, o;
+      deinterleave(load(in + x), load(in + x + VL), e, o);
+      store(even + x / 2, e);
+      store(odd + x / 2, o);
+    }
+  }
+  for (; x < n; ++x) to[(x + p.left) % s * p.phase_size + (x + p.left) / s] = in[x];
+}
+
+void copy_block(const DepthwiseParams& p, const float* in, int64_t oy, int64_t rows, float* phases) {
+  const int64_t count = (rows - 1) * p.sh + (p.kh - 1) * p.dh + 1, first = oy * p.sh - p.top;
+  for (int64_t j = 0; j < count; ++j) {
+    float* to = phases + j % p.sh * p.sw * p.phase_size + j / p.sh * p.pitch;
+    const int64_t y = first + j;
+    if (y >= 0 && y < p.ih) {
+      split_row(p, in + y * p.iw, to);
+    } else {
+      for (int64_t px = 0; px < p.sw; ++px) {
+        memset(to + px * p.phase_size, 0, static_cast<size_t>(p.pitch) * sizeof(float));
+      }
+    }
+  }
+}
+
+// The taps of one output channel.
+struct Taps {
+  const int32_t* offset;
+  const float* value;
+  int64_t count;
+  const float* weights;
+};
+
+// Sums the taps of RB rows by XV vectors of outputs into acc. Of `Shape`, kK = 0 loops over the nonzero taps; otherwise
+// the kernel is kK x kK with stride kS, and each vector loaded serves every row of the tile whose window holds it.
+template <int kK, int kS>
+struct Shape {};
+
+template <int RB, int XV>
+SN_INLINE void sum_taps(Shape<0, 1>, const DepthwiseParams& p, const Taps& taps, const float* at, V (&acc)[RB][XV]) {
+  for (int64_t t = 0; t < taps.count; ++t) {
+    const V w = set1(taps.value[t]);
+    const float* from = at + taps.offset[t];
+    SN_UNROLL for (int i = 0; i < RB; ++i) {
+      SN_UNROLL for (int v = 0; v < XV; ++v) acc[i][v] = fma(w, load(from + i * p.pitch + v * VL), acc[i][v]);
+    }
+  }
+}
+
+template <int kK, int kS, int RB, int XV>
+SN_INLINE void sum_taps(Shape<kK, kS>, const DepthwiseParams& p, const Taps& taps, const float* at, V (&acc)[RB][XV]) {
+  SN_UNROLL for (int kx = 0; kx < kK; ++kx) {
+    V w[kK];
+    SN_UNROLL for (int ky = 0; ky < kK; ++ky) w[ky] = set1(taps.weights[ky * kK + kx]);
+    SN_UNROLL for (int j = 0; j < (RB - 1) * kS + kK; ++j) {
+      const float* from = at + (j % kS * kS + kx % kS) * p.phase_size + j / kS * p.pitch + kx / kS;
+      SN_UNROLL for (int v = 0; v < XV; ++v) {
+        const V x = load(from + v * VL);
+        SN_UNROLL for (int i = 0; i < RB; ++i) {
+          const int ky = j - i * kS;
+          if (ky >= 0 && ky < kK) acc[i][v] = fma(w[ky], x, acc[i][v]);
+        }
+      }
+    }
+  }
+}
+
+struct Output {
+  float* out;             // row oy, column 0 of the block
+  const float* residual;  // the same place, or null
+  V bias, low, high;
+};
+
+// Outputs [y, y + RB) x [x, x + XV * VL) of the block, fewer columns where the row ends.
+template <int RB, int XV, class S>
+SN_INLINE void tile(S shape, const DepthwiseParams& p, const Taps& taps, const float* phases, const Output& o,
+                    int64_t y, int64_t x) {
+  V acc[RB][XV];
+  SN_UNROLL for (int i = 0; i < RB; ++i) {
+    SN_UNROLL for (int v = 0; v < XV; ++v) acc[i][v] = o.bias;
+  }
+  sum_taps(shape, p, taps, phases + y * p.pitch + x, acc);
+  SN_UNROLL for (int i = 0; i < RB; ++i) {
+    SN_UNROLL for (int v = 0; v < XV; ++v) {
+      const int64_t at = (y + i) * p.ow + x + v * VL, left = p.ow - x - v * VL;
+      if (left >= VL) {
+        if (o.residual) acc[i][v] = add(acc[i][v], load(o.residual + at));
+        store(o.out + at, clip(acc[i][v], o.low, o.high));
+      } else if (left > 0) {
+        const int n = static_cast<int>(left);
+        if (o.residual) acc[i][v] = add(acc[i][v], load_n(o.residual + at, n));
+        store_n(o.out + at, clip(acc[i][v], o.low, o.high), n);
+      }
+    }
+  }
+}
+
+// RB rows from y on: tiles of XV vectors, then of one.
+template <int RB, int XV, class S>
+SN_INLINE void tile_row(S shape, const DepthwiseParams& p, const Taps& taps, const float* phases, const Output& o,
+                        int64_t y) {
+  int64_t x = 0;
+  for (; x + (XV - 1) * VL < p.ow; x += XV * VL) tile<RB, XV>(shape, p, taps, phases, o, y, x);
+  for (; x < p.ow; x += VL) tile<RB, 1>(shape, p, taps, phases, o, y, x);
+}
+
+// Eight accumulators keep two FMA units with a latency of four cycles busy.
+template <class S>
+void block(S shape, const DepthwiseParams& p, const Taps& taps, const float* phases, const Output& o, int64_t rows) {
+  int64_t y = 0;
+  for (; y + 4 <= rows; y += 4) tile_row<4, 2>(shape, p, taps, phases, o, y);
+  for (; y + 2 <= rows; y += 2) tile_row<2, 2>(shape, p, taps, phases, o, y);
+  for (; y < rows; ++y) tile_row<1, 4>(shape, p, taps, phases, o, y);
+}
+
+template <int kK, int kS>
+void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
+  float* phases = static_cast<float*>(args.scratch);
+  // The columns of padding, which no copy touches, stay zero.
+  memset(phases, 0, static_cast<size_t>(p.sh * p.sw * p.phase_size + kDepthwiseSlack) * sizeof(float));
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t plane = task / p.blocks, oy = task % p.blocks * p.block_rows;
+    const int64_t rows = p.oh - oy < p.block_rows ? p.oh - oy : p.block_rows;
+    copy_block(p, args.in[0] + plane * p.ih * p.iw, oy, rows, phases);
+    for (int64_t j = 0; j < p.multiplier; ++j) {
+      const int64_t m = plane % p.channels * p.multiplier + j;
+      const int64_t at = ((plane * p.multiplier + j) * p.oh + oy) * p.ow, n = rows * p.ow;
+      const Taps taps{p.offset + p.start[m], p.value + p.start[m], p.start[m + 1] - p.start[m],
+                      p.weights + m * p.kh * p.kw};
+      const Output o{args.out + at, p.has_residual ? args.in[1] + at : nullptr, set1(p.bias[m]), set1(p.low),
+                     set1(p.high)};
+      // A tap of the loop costs a load an FMA; unrolled, vertical neighbours share their loads.
+      if (kK > 0 && taps.count * 2 > kK * kK) {
+        block(Shape<kK, kS>(), p, taps, phases, o, rows);
+      } else {
+        block(Shape<0, 1>(), p, taps, phases, o, rows);
+      }
+      if (p.after.act == Act::none) continue;
+      const V a = set1(p.after.a), b = set1(p.after.b);
+      for (int64_t i = 0; i < n; i += VL) {
+        const int k = n - i < VL ? static_cast<int>(n - i) : VL;
+        store_n(o.out + i, apply(p.after.act, load_n(o.out + i, k), a, b), k);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+#define SN_DEPTHWISE(name, K, S)                                                                           \
+  void depthwise_##name(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept { \
+    depthwise<K, S>(*static_cast<const DepthwiseParams*>(params), args, begin, end);                       \
+  }
+SN_DEPTHWISE(direct, 0, 1)
+SN_DEPTHWISE(k3s1, 3, 1)
+SN_DEPTHWISE(k3s2, 3, 2)
+SN_DEPTHWISE(k5s1, 5, 1)
+SN_DEPTHWISE(k5s2, 5, 2)
+#undef SN_DEPTHWISE
+
+}  // namespace SN_ISA
+}  // namespace sn
