@@ -13,7 +13,7 @@ namespace {
 constexpr double kSegmentCycles = 12;     // one row block in one k-block: the loop's mispredicted end, start/end loads
 constexpr double kRunCycles = 6;          // one piece of a panel row copied from one image row
 constexpr double kL1Share = 0.85;         // of L1 for the panel; the rest is for weights and sums on their way
-constexpr double kDensePanelShare = 0.5;  // of L2: the dense micro-kernel reads its panel once for each row block
+constexpr double kL2Share = 0.5;       // of L2 likewise; dense panels always go there, read once for each row block
 
 // The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
 constexpr int kLinearBlock = 4096;
@@ -86,16 +86,16 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
   }
   std::vector<Candidate> out;
   for (const PanelVariant& v : variants) {
-    const double row_bytes = v.tile() * sizeof(float);
-    const double cache =
-        v.sparse ? kL1Share * static_cast<double>(l1_bytes()) : kDensePanelShare * static_cast<double>(l2_bytes());
-    const int fits = std::clamp(static_cast<int>(cache / row_bytes), 16, 65536);
-    const int longest = q.linear ? std::max(fits, kLinearBlock) : fits;
-    const int kc = split_k(q.K, longest, v.bc);
-    out.push_back({v, kc, model(q, v, blocks.of(v.br, v.bc), kc, batch)});
-    if (v.sparse && q.K > longest / 2) {  // a half-L1 panel leaves room where rows are long
-      const int half = split_k(q.K, longest / 2, v.bc);
-      if (half != kc) out.push_back({v, half, model(q, v, blocks.of(v.br, v.bc), half, batch)});
+    // Sparse: the panel in L1, or twice that, or all of K in L2. A longer k-block has fewer segments, each with its
+    // sums to load and store and its mispredicted end; a shorter one has faster loads. Which wins depends on density.
+    const double l1 = kL1Share * static_cast<double>(l1_bytes()), l2 = kL2Share * static_cast<double>(l2_bytes());
+    std::vector<int> tried;
+    for (const double cache : v.sparse ? std::vector<double>{l1, 2 * l1, l2} : std::vector<double>{l2}) {
+      const int fits = std::clamp(static_cast<int>(cache / (v.tile() * sizeof(float))), 16, 65536);
+      const int kc = split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
+      if (std::find(tried.begin(), tried.end(), kc) != tried.end()) continue;
+      tried.push_back(kc);
+      out.push_back({v, kc, model(q, v, blocks.of(v.br, v.bc), kc, batch)});
     }
   }
   std::sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });

@@ -12,8 +12,6 @@
 namespace sn {
 namespace SN_ISA {
 
-constexpr int kMaxTile = 256;  // pixels: the widest tile of any kernels.inc row
-
 SN_INLINE void copy_row(float* dst, const float* src, int n) {
   int i = 0;
   for (; i + VL <= n; i += VL) store(dst + i, load(src + i));
@@ -35,64 +33,102 @@ SN_INLINE void copy_strided(float* dst, const float* src, int n, int stride) {
   }
 }
 
-// Pixels of one tile that lie in one output row.
-struct Run {
-  int32_t oh, ow, len, at;
+// A layer with a window is packed by way of a band: the image rows of one channel that a tile of pixels sees, zero
+// padded, with the columns split into their SW phases (column SW*i + ph at [ph][i]). In the band every tap of every
+// pixel run is a contiguous piece at a fixed offset, so a panel row is a list of unmasked vector copies, whatever the
+// window, stride, padding or dilation; and each input element is fetched and bounds-checked once, not KH*KW times.
+struct Band {
+  struct Piece {
+    int32_t from, to;  // offsets in the band, for the tap (0, 0), and in the panel row
+  };
+  Piece pieces[kMaxTile + kMaxTile / VL];
+  int piece_count;
+  int32_t first_row, first_column;       // of the band, in the image; negative in the padding
+  int32_t row_begin, row_end, row_step;  // rows of the band that hold image rows
+  int32_t pitch;                         // floats a phase of a row
+
+  // Tile [p0, p0 + n). `data` is all zero afterwards; only what lies inside the image is ever written to it.
+  void plan(const MatrixProblem& q, int64_t p0, int n, float* data);
+  void load(const MatrixProblem& q, const float* plane, float* data) const;
+
+  int32_t tap(const MatrixProblem& q, int kh, int kw) const {
+    return (kh * q.DH * q.SW + kw * q.DW % q.SW) * pitch + kw * q.DW / q.SW;
+  }
 };
 
-// panel[k - k0][T] = col(n, g, k, p0 ...) for k in [k0, k1); pixels past the last are left as they are, for no result
-// is stored from them; rows up to k0 + rows are zeroed (what a column block past K multiplies).
-inline __attribute__((noinline)) void pack_panel(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile,
-                                                 int k0, int k1, int rows, float* panel) {
-  if (q.flat) {  // a 1x1 layer at stride 1: the plane is the row of pixels
-    for (int k = k0; k < k1; ++k, panel += tile) copy_row(panel, x + static_cast<int64_t>(k) * q.W + p0, n);
-  } else {
-    Run runs[kMaxTile];
-    int count = 0;
-    for (int at = 0; at < n; ++count) {
-      const int32_t p = static_cast<int32_t>(p0) + at, oh = p / q.OW, ow = p % q.OW;
-      const int32_t len = q.OW - ow < n - at ? q.OW - ow : n - at;
-      runs[count] = {oh, ow, len, at};
-      at += len;
-    }
-    const int32_t window = q.KH * q.KW;
-    int c = k0 / window, kh = k0 % window / q.KW, kw = k0 % q.KW;
-    for (int k = k0; k < k1; ++k, panel += tile) {
-      const float* plane = x + static_cast<int64_t>(c) * q.H * q.W;
-      const int32_t dh = kh * q.DH - q.PT, dw = kw * q.DW - q.PL;
-      // iw = ow*SW + dw lies inside for ow in [first, last)
-      const int32_t first = dw >= 0 ? 0 : (-dw + q.SW - 1) / q.SW;
-      const int32_t inside = q.W - dw;
-      const int32_t last = inside <= 0 ? 0 : (inside + q.SW - 1) / q.SW;
-      for (int i = 0; i < count; ++i) {
-        const Run& r = runs[i];
-        float* dst = panel + r.at;
-        const int32_t ih = r.oh * q.SH + dh;
-        int32_t a = first - r.ow, b = last - r.ow;
-        a = a < 0 ? 0 : a;
-        b = b > r.len ? r.len : b;
-        if (ih < 0 || ih >= q.H || a >= b) {
-          zero_row(dst, r.len);
-          continue;
-        }
-        if (a > 0) zero_row(dst, a);
-        copy_strided(dst + a, plane + static_cast<int64_t>(ih) * q.W + (r.ow + a) * q.SW + dw, b - a, q.SW);
-        if (b < r.len) zero_row(dst + b, r.len - b);
-      }
-      if (++kw == q.KW) {
-        kw = 0;
-        if (++kh == q.KH) kh = 0, ++c;
-      }
+inline __attribute__((noinline)) void Band::plan(const MatrixProblem& q, int64_t p0, int n, float* data) {
+  const int32_t oh0 = static_cast<int32_t>(p0 / q.OW), ow0 = static_cast<int32_t>(p0 % q.OW);
+  const int32_t oh1 = static_cast<int32_t>((p0 + n - 1) / q.OW);
+  const bool one_row = oh0 == oh1;  // then the band needs only the columns of these pixels
+  first_row = oh0 * q.SH - q.PT;
+  first_column = (one_row ? ow0 * q.SW : 0) - q.PL;
+  const int32_t columns = ((one_row ? n : q.OW) - 1) * q.SW + (q.KW - 1) * q.DW + 1;
+  pitch = (columns + q.SW - 1) / q.SW;
+  const int32_t height = (oh1 - oh0) * q.SH + (q.KH - 1) * q.DH + 1;
+  zero_row(data, height * q.SW * pitch + VL);
+
+  // A single tap at stride SH sees every SH-th row; a taller window may skip some too, but they cost little.
+  row_step = q.KH == 1 ? q.SH : 1;
+  row_begin = first_row >= 0 ? 0 : (-first_row + row_step - 1) / row_step * row_step;
+  row_end = q.H - first_row < height ? q.H - first_row : height;
+  piece_count = 0;
+  for (int at = 0, oh = oh0, ow = ow0; at < n; ++oh, ow = 0) {
+    const int32_t len = q.OW - ow < n - at ? q.OW - ow : n - at;
+    const int32_t from = (oh - oh0) * q.SH * q.SW * pitch + (one_row ? 0 : ow);
+    for (int32_t i = 0; i < len; i += VL) pieces[piece_count++] = {from + i, at + i};
+    at += len;
+  }
+}
+
+inline void Band::load(const MatrixProblem& q, const float* plane, float* data) const {
+  for (int32_t ph = 0; ph < q.SW; ++ph) {
+    bool seen = false;
+    for (int kw = 0; kw < q.KW && !seen; ++kw) seen = kw * q.DW % q.SW == ph;
+    if (!seen) continue;
+    // Element i of the phase is image column first_column + ph + i*SW.
+    const int32_t column = first_column + ph;
+    const int32_t begin = column >= 0 ? 0 : (-column + q.SW - 1) / q.SW;
+    int32_t end = q.W > column ? (q.W - column + q.SW - 1) / q.SW : 0;
+    end = end < pitch ? end : pitch;
+    if (begin >= end) continue;
+    const float* src = plane + static_cast<int64_t>(first_row) * q.W + column + static_cast<int64_t>(begin) * q.SW;
+    float* dst = data + ph * pitch + begin;
+    for (int32_t r = row_begin; r < row_end; r += row_step) {
+      copy_strided(dst + static_cast<int64_t>(r) * q.SW * pitch, src + static_cast<int64_t>(r) * q.W, end - begin,
+                   q.SW);
     }
   }
-  for (int k = k1 - k0; k < rows; ++k, panel += tile) zero_row(panel, tile);
+}
+
+// panel[k - k0][T] = col(n, g, k, p0 ...) for k in [k0, k1), where x is the image's group. Floats past the tile's last
+// pixel hold anything; no result is stored from them.
+inline __attribute__((noinline)) void pack_window(const MatrixProblem& q, const Band& band, const float* x, int tile,
+                                                  int k0, int k1, float* data, float* panel) {
+  const int32_t window = q.KH * q.KW;
+  int c = k0 / window, kh = k0 % window / q.KW, kw = k0 % q.KW;
+  for (int k = k0; k < k1; ++k, panel += tile) {
+    if (k == k0 || (kh == 0 && kw == 0)) band.load(q, x + static_cast<int64_t>(c) * q.H * q.W, data);
+    const float* from = data + band.tap(q, kh, kw);
+    for (int i = 0; i < band.piece_count; ++i) {
+      store(panel + band.pieces[i].to, load(from + band.pieces[i].from));
+    }
+    if (++kw == q.KW) {
+      kw = 0;
+      if (++kh == q.KH) kh = 0, ++c;
+    }
+  }
+}
+
+// The same for a 1x1 layer at stride 1, whose planes are rows of pixels.
+inline __attribute__((noinline)) void pack_flat(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile,
+                                                int k0, int k1, float* panel) {
+  for (int k = k0; k < k1; ++k, panel += tile) copy_row(panel, x + static_cast<int64_t>(k) * q.W + p0, n);
 }
 
 // The same for a fully connected layer: panel[k - k0][j] = x[j][k], j < n.
-inline __attribute__((noinline)) void pack_linear(const float* x, int64_t K, int n, int tile, int k0, int k1, int rows,
+inline __attribute__((noinline)) void pack_linear(const float* x, int64_t K, int n, int tile, int k0, int k1,
                                                   float* panel) {
   for (int k = k0; k < k1; ++k, panel += tile) copy_strided(panel, x + k, n, static_cast<int>(K));
-  for (int k = k1 - k0; k < rows; ++k, panel += tile) zero_row(panel, tile);
 }
 
 inline __attribute__((noinline)) void act_row(float* y, int64_t n, const Epilogue& e) {
@@ -160,8 +196,11 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   const int64_t pixels = q.linear ? args.batch : static_cast<int64_t>(q.OH) * q.OW;
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
-  float* panel = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(args.scratch) + 63) & ~uintptr_t{63});
-  float* sums = panel + static_cast<int64_t>(q.w.kc + q.w.bc) * T;
+  // The scratch: panel (a vector more, for a piece's overhang), sums, band. All but the band are whole vectors.
+  float* panel = static_cast<float*>(args.scratch);
+  float* sums = panel + panel_floats(q, T);
+  float* data = sums + sums_floats(q, T);
+  Band band;
 
   for (int64_t task = begin; task < end; ++task) {
     const int chunk = static_cast<int>(task % q.chunks);
@@ -170,17 +209,20 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
     const int64_t g = q.groups == 1 ? 0 : image % q.groups;
     const int n = static_cast<int>(pixels - p0 < T ? pixels - p0 : T);
     const int rb0 = q.chunk[chunk], rb1 = q.chunk[chunk + 1];
+    if (!q.flat && !q.linear) band.plan(q, p0, n, data);
 
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       const bool first = kb == 0, last = kb == q.w.k_blocks - 1;
-      // Only the last k-block can hold a column block that reaches past K.
-      const int rows = last && q.w.bc > 1 ? (k1 - k0 + q.w.bc - 1) / q.w.bc * q.w.bc : k1 - k0;
       if (q.linear) {
-        pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, rows, panel);
+        pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, panel);
+      } else if (q.flat) {
+        pack_flat(q, args.in[0] + image * in_plane, p0, n, T, k0, k1, panel);
       } else {
-        pack_panel(q, args.in[0] + image * in_plane, p0, n, T, k0, k1, rows, panel);
+        pack_window(q, band, args.in[0] + image * in_plane, T, k0, k1, data, panel);
       }
+      // A column block may reach past K.
+      for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);
       for (int rb = rb0; rb < rb1; ++rb) {
         float* sum = sums + static_cast<int64_t>(rb) * BR * T;
         V acc[BR][R];

@@ -63,12 +63,34 @@ struct PanelVariant {
   std::int32_t tile() const { return r * lanes; }
 };
 
-// Bytes of scratch a thread needs: the panel, and the tile of partial sums.
+constexpr int kMaxTile = 256;  // pixels: the widest tile of any kernels.inc row
+constexpr int kMaxLanes = 16;
+
+// A thread's scratch, in floats: the panel (column blocks reach past kc, copies past the last row), the tile of sums
+// that wait for later k-blocks, and the band of image rows (generic.h).
+static inline std::int64_t panel_floats(const MatrixProblem& q, std::int64_t tile) {
+  return (static_cast<std::int64_t>(q.w.kc) + q.w.bc) * tile + kMaxLanes;
+}
+
+static inline std::int64_t sums_floats(const MatrixProblem& q, std::int64_t tile) {
+  return q.w.k_blocks > 1 || q.linear ? static_cast<std::int64_t>(q.w.row_blocks) * q.w.br * tile : 0;
+}
+
+static inline std::int64_t band_rows(const MatrixProblem& q, std::int64_t tile) {
+  const std::int64_t pixel_rows = (tile - 1) / q.OW + 2;
+  return ((pixel_rows < q.OH ? pixel_rows : q.OH) - 1) * q.SH + (q.KH - 1) * static_cast<std::int64_t>(q.DH) + 1;
+}
+
+static inline std::int64_t band_floats(const MatrixProblem& q, std::int64_t tile) {
+  if (q.flat || q.linear) return 0;
+  const std::int64_t columns =
+      (q.OW - 1) * static_cast<std::int64_t>(q.SW) + (q.KW - 1) * static_cast<std::int64_t>(q.DW) + 1;
+  return band_rows(q, tile) * (columns + q.SW - 1) + 2 * kMaxLanes;
+}
+
 static inline std::size_t panel_scratch_bytes(const MatrixProblem& q, const PanelVariant& v) {
-  const std::size_t tile = static_cast<std::size_t>(v.tile()) * sizeof(float);
-  const std::size_t sums = static_cast<std::size_t>(q.w.row_blocks) * q.w.br;
-  const std::size_t rows = static_cast<std::size_t>(q.w.kc) + v.bc;
-  return (rows + (q.w.k_blocks > 1 || q.linear ? sums : 0)) * tile + 2 * 64;
+  const std::int64_t tile = v.tile();
+  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + band_floats(q, tile)) * sizeof(float);
 }
 
 }  // namespace sn

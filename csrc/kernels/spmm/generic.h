@@ -16,16 +16,40 @@ struct Spmm {
     const uint16_t* index = q.w.index + e0;
     const uint16_t* const end = q.w.index + e1;
     const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
-    for (; index != end; ++index, w += Br * Bc) {
-      const float* row = panel + static_cast<int64_t>(*index) * T;
+    // An FMA takes four cycles and two start each cycle: fewer than eight accumulators would wait for themselves, so
+    // narrow tiles keep two sets and take two entries a round.
+    if constexpr (Br * R < 8 && VL > 1) {
+      V odd[BR][R];
+#pragma GCC unroll 16
+      for (int i = 0; i < Br; ++i) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) odd[i][r] = zero();
+      }
+      for (; index + 1 < end; index += 2, w += 2 * Br * Bc) {
+        entry(panel + static_cast<int64_t>(index[0]) * T, w, acc);
+        entry(panel + static_cast<int64_t>(index[1]) * T, w + Br * Bc, odd);
+      }
+      if (index < end) entry(panel + static_cast<int64_t>(*index) * T, w, acc);
+#pragma GCC unroll 16
+      for (int i = 0; i < Br; ++i) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) acc[i][r] = add(acc[i][r], odd[i][r]);
+      }
+    } else {
+      for (; index != end; ++index, w += Br * Bc) entry(panel + static_cast<int64_t>(*index) * T, w, acc);
+    }
+  }
+
+ private:
+  // acc += one block of weights times its panel rows
+  SN_INLINE static void entry(const float* row, const float* w, V (&acc)[BR][R]) {
 #pragma GCC unroll 4
-      for (int j = 0; j < Bc; ++j, row += T) {
+    for (int j = 0; j < Bc; ++j, row += T) {
 #pragma GCC unroll 16
-        for (int i = 0; i < Br; ++i) {
-          const V wi = set1(w[j * Br + i]);
+      for (int i = 0; i < Br; ++i) {
+        const V wi = set1(w[j * Br + i]);
 #pragma GCC unroll 16
-          for (int r = 0; r < R; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
-        }
+        for (int r = 0; r < R; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
       }
     }
   }
