@@ -150,9 +150,43 @@ void depthwise() {
   conv_case(v, false);
 }
 
+void transposed() {
+  const auto conv = [](Shape x, std::int64_t m, std::int64_t groups, Ints kernel, Ints stride, Ints padding,
+                       Ints dilation, Ints output_padding) {
+    Conv v{};
+    v.x = std::move(x), v.out_channels = m, v.groups = groups, v.kernel = std::move(kernel);
+    v.stride = std::move(stride), v.padding = std::move(padding), v.dilation = std::move(dilation);
+    v.output_padding = std::move(output_padding), v.bias = true;
+    return v;
+  };
+  const std::vector<Conv> cases = {
+      conv({5, 7, 6}, 4, 1, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}, {0, 0}),
+      conv({5, 7, 6}, 4, 1, {4, 4}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {0, 0}),
+      conv({6, 7, 9}, 3, 3, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {1, 1}),
+      conv({6, 7, 9}, 6, 6, {4, 4}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {0, 0}),
+      conv({3, 8, 8}, 4, 1, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, {0, 0}),
+      conv({3, 8, 8}, 4, 1, {3, 5}, {3, 2}, {0, 2, 1, 0}, {2, 3}, {2, 1}),
+      conv({3, 4, 5}, 2, 1, {2, 2}, {3, 3}, {0, 0, 0, 0}, {1, 1}, {2, 0}),      // gaps that no tap reaches
+      conv({64, 20, 40}, 40, 1, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}, {0, 0}),  // blocks of rows, two channel tasks
+      conv({70, 30, 31}, 3, 1, {4, 4}, {2, 2}, {1, 1, 1, 1}, {1, 1}, {0, 0}),
+      conv({2, 1, 1}, 3, 1, {7, 7}, {1, 1}, {0, 0, 0, 0}, {1, 1}, {0, 0}),
+      conv({2, 5, 5}, 3, 1, {3, 3}, {2, 2}, {2, 2, 2, 2}, {1, 1}, {1, 1}),
+      conv({4, 50}, 3, 1, {4}, {2}, {1, 1}, {1}, {0}),
+      conv({4, 33}, 4, 2, {5}, {3}, {2, 0}, {2}, {1}),
+  };
+  for (Conv v : cases) {
+    conv_case(v, true);
+    v.zeros = 0.9, v.act = "silu";
+    conv_case(v, true);
+    v.bias = false, v.act = "clip";
+    conv_case(v, true);
+  }
+}
+
 }  // namespace
 
 int main() {
+  RUN(transposed);
   RUN(depthwise);
   return finish();
 }
