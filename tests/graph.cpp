@@ -126,6 +126,7 @@ void windows() {
   CHECK(shape_after(Op::AvgPool, image, pool({3, 3}, {2, 2}, {1, 1, 1, 1}, 1)) == Shape({kBatch, 3, 57, 57}));
   CHECK(shape_after(Op::AvgPool, {kBatch, 1, 4}, pool({1}, {3}, {0, 0}, 1)) == Shape({kBatch, 1, 2}));
   CHECK(shape_after(Op::AvgPool, {kBatch, 1, 3}, pool({2}, {3}, {1, 1}, 1)) == Shape({kBatch, 1, 2}));
+  CHECK(shape_after(Op::AvgPool, {kBatch, 1, 3}, pool({2}, {3}, {0, 0}, 1)) == Shape({kBatch, 1, 1}));
   CHECK_THROWS(ErrorCode::Shape, "at most half",
                shape_after(Op::AvgPool, image, pool({3, 3}, {2, 2}, {1, 2, 1, 1}, 0)));
   CHECK_THROWS(ErrorCode::Shape, "one or two spatial axes", shape_after(Op::AvgPool, {kBatch, 3}, pool({}, {}, {}, 0)));
