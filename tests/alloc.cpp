@@ -25,13 +25,15 @@ namespace {
 std::atomic<bool> counting{false};
 std::atomic<long> allocations{0};
 
-void count() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-
 }  // namespace
 
 #if HOOKED
+namespace {
+void count() {
+  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+}
+}  // namespace
+
 // glibc lets a program replace malloc and still reach the original; operator new ends up here as well.
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 extern "C" void* __libc_malloc(std::size_t);
