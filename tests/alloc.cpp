@@ -168,7 +168,7 @@ void allocates_nothing(int threads) {
 
 // The answers of concurrent calls, each compared with the one a lone call gave.
 void concurrent(const sn::Engine& first, const sn::Engine& second) {
-  constexpr int kThreads = 2, kRuns = 200;
+  constexpr int kThreads = 2, kRuns = 50;
   const sn::Engine* engines[kThreads] = {&first, &second};
   std::vector<float> x[kThreads], expected[kThreads];
   for (int t = 0; t < kThreads; ++t) {
