@@ -151,23 +151,16 @@ std::vector<double> bias_of(const Graph& graph, const Node& node) {
   return std::vector<double>(bias.data.get(), bias.data.get() + bias.size());
 }
 
-void set_weight(Graph& graph, int node, const std::vector<float>& weight, Shape shape) {
-  const std::string wish = input_value(graph, graph.nodes[node], 1).name;
-  const ValueId v = graph.add_constant(graph.unique_name(wish), std::move(shape), weight);
-  graph.nodes[node].inputs[1] = v;
-}
-
 void set_bias(Graph& graph, int node, const std::vector<double>& bias) {
-  const bool zero = std::all_of(bias.begin(), bias.end(), [](double v) { return static_cast<float>(v) == 0; });
-  ValueId v = kNoValue;
-  if (!zero) {
-    const Node& of = graph.nodes[node];
-    const std::string wish = of.has_input(2) ? input_value(graph, of, 2).name : of.name + ".bias";
-    v = add_floats(graph, wish, {static_cast<std::int64_t>(bias.size())}, bias);
-  }
   std::vector<ValueId>& inputs = graph.nodes[node].inputs;
+  const Shape shape{static_cast<std::int64_t>(bias.size())};
+  const bool zero = std::all_of(bias.begin(), bias.end(), [](double v) { return static_cast<float>(v) == 0; });
+  if (!zero && graph.nodes[node].has_input(2)) {
+    set_constant(graph, node, 2, shape, std::vector<float>(bias.begin(), bias.end()));
+    return;
+  }
   inputs.resize(std::max<std::size_t>(inputs.size(), 3), kNoValue);
-  inputs[2] = v;
+  inputs[2] = zero ? kNoValue : add_floats(graph, graph.nodes[node].name + ".bias", shape, bias);
   while (inputs.back() == kNoValue) inputs.pop_back();
 }
 

@@ -52,8 +52,7 @@ bool reads_border(const Node& node);  // some outputs see less than the whole ke
 
 std::vector<double> bias_of(const Graph& graph, const Node& node);  // M numbers, zeros if absent
 bool all_finite(const std::vector<double>& numbers);                // as floats
-// New constants for a node that has kernels, named after the old ones; no bias if all its numbers are zero.
-void set_weight(Graph& graph, int node, const std::vector<float>& weight, Shape shape);
+// Of a node that has kernels; none if all its numbers are zero.
 void set_bias(Graph& graph, int node, const std::vector<double>& bias);
 
 }  // namespace sn

@@ -46,8 +46,7 @@ bool fold_into_kernels(Graph& graph, int n, const std::vector<double>& x) {
       if (moved[t] != 0) weight[at + t] = static_cast<float>(w.data[at + t] + moved[t]);
   }
   if (weight.empty() || !all_finite(bias)) return false;
-  const Shape shape = input_value(graph, node, 1).shape;
-  set_weight(graph, n, weight, shape);
+  set_constant(graph, n, 1, input_value(graph, node, 1).shape, weight);
   set_bias(graph, n, bias);
   return true;
 }

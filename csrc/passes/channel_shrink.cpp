@@ -86,7 +86,7 @@ class Shrinker {
         const float* source = from.data.get() + (outer * extent + c) * inner;
         data.insert(data.end(), source, source + inner);
       }
-    graph_.nodes[n].inputs[i] = graph_.add_constant(graph_.unique_name(from.name), std::move(shape), data);
+    set_constant(graph_, n, i, std::move(shape), data);
   }
 
   void shrink_kernels(int n) {
@@ -112,7 +112,7 @@ class Shrinker {
     Shape shape = input_value(graph_, graph_.nodes[n], 1).shape;
     shape[0] = now.transposed ? now.C : now.M;
     shape[1] = now.transposed ? now.out_per_group() : now.in_per_group();
-    set_weight(graph_, n, weight, std::move(shape));
+    set_constant(graph_, n, 1, std::move(shape), weight);
     if (graph_.nodes[n].op != Op::Linear) graph_.nodes[n].attrs["groups"] = now.groups;
     if (graph_.nodes[n].has_input(2)) gather(n, 2, 0, out);
   }

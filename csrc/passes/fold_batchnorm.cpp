@@ -46,7 +46,7 @@ bool fold_into_producer(Graph& graph, const Links& links, int n) {
     for (std::size_t m = 0; m < bias.size(); ++m) bias[m] = bias[m] * affine.scale[m] + affine.shift[m];
     if (weight.empty() || !all_finite(bias)) continue;
     if (has_act(node.op)) copy_act(graph.nodes[p], node);
-    set_weight(graph, p, weight, input_value(graph, producer, 1).shape);
+    set_constant(graph, p, 1, input_value(graph, producer, 1).shape, weight);
     set_bias(graph, p, bias);
     absorb(graph, p, n);
     return true;
@@ -74,7 +74,7 @@ bool fold_into_reader(Graph& graph, const Links& links, int n) {
       scaled(w, [&](std::int64_t m, std::int64_t j) { return affine.scale[static_cast<std::size_t>(w.input(m, j))]; });
   if (weight.empty() || !all_finite(bias)) return false;
   graph.nodes[n].inputs[0] = affine.x;
-  set_weight(graph, n, weight, input_value(graph, node, 1).shape);
+  set_constant(graph, n, 1, input_value(graph, node, 1).shape, weight);
   set_bias(graph, n, bias);
   return true;
 }
