@@ -1,4 +1,4 @@
-"""Makes `benchmarks`, which is not installed, importable; last on the path, so that the installed sparsenet is tested."""
+"""Makes `benchmarks`, which is not installed, importable; last on the path: what is installed is tested."""
 
 import sys
 from pathlib import Path

@@ -81,10 +81,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]] | np.ndarray[Any,
     if path.suffix not in (".npy", ".npz"):
         raise UsageError(f"{path}: expected a .npy or .npz file")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             return {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}") from None
@@ -97,7 +97,7 @@ def make_inputs(args: argparse.Namespace, infos: Sequence[TensorInfo]) -> dict[s
     if args.input is None:
         rng = np.random.default_rng(args.seed)
         batch = args.batch or infos[0].shape[0] or 1
-        return {info.name: rng.standard_normal((batch, *info.shape[1:]), np.float32) for info in infos}
+        return {info.name: rng.standard_normal((batch, *_sample(info)), np.float32) for info in infos}
     if args.batch is not None:
         raise UsageError("--batch is for random inputs; with --input the file says it")
     arrays = read_arrays(args.input)
@@ -110,6 +110,10 @@ def make_inputs(args: argparse.Namespace, infos: Sequence[TensorInfo]) -> dict[s
     if missing:
         raise CommandError(f"{args.input}: no array named {', '.join(missing)}; it holds {', '.join(arrays) or 'none'}")
     return {name: _as_float(arrays[name], f"{args.input}: {name}") for name in names}
+
+
+def _sample(info: TensorInfo) -> list[int]:
+    return [size for size in info.shape[1:] if size is not None]
 
 
 def _as_float(array: np.ndarray[Any, Any], what: str) -> FloatArray:

@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     out = console()
     out.print(table(f"{source.name}: {ends[0]} -> {ends[1]}", columns, cells, caption))
-    columns = ("<pass", "<what it does", "nodes", "parameters", "nonzeros")
-    out.print(table("passes", columns, [_effect_cells(effect) for effect in effects]))
+    head = ("<pass", "<what it does", "nodes", "parameters", "nonzeros")
+    out.print(table("passes", head, [_effect_cells(effect) for effect in effects]))
     return 0
 
 

@@ -64,9 +64,10 @@ def train(model: nn.Module, data: Digits, epochs: int, lr: float, seed: int = 0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=epochs * batches)
     model.train()
     for _ in range(epochs):
-        for rows in torch.randperm(len(data.x), generator=generator).split(64):
+        for rows in torch.split(torch.randperm(len(data.x), generator=generator), 64):
             optimiser.zero_grad()
-            nn.functional.cross_entropy(model(data.x[rows]), data.y[rows]).backward()
+            loss = nn.functional.cross_entropy(model(data.x[rows]), data.y[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
     return model.eval()

@@ -18,7 +18,7 @@ def photo(name: str) -> npt.NDArray[np.float32]:
     height, width = image.shape[:2]
     scale = 256 / min(height, width)
     size = (round(height * scale), round(width * scale))
-    image = skimage.transform.resize(image, size, anti_aliasing=True)  # uint8 -> [0, 1]
+    image = skimage.transform.resize(image, size, anti_aliasing=True)  # type: ignore[no-untyped-call]  # to [0, 1]
     top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
     image = (image[top : top + 224, left : left + 224].astype(np.float32) - _MEAN) / _DEVIATION
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None])

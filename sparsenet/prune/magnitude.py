@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import set_mask, weighted
+from sparsenet.prune.masks import set_mask, weight_of, weighted
 
 
 @torch.no_grad()
@@ -37,12 +37,14 @@ def magnitude(model: nn.Module, sparsity: float, *, scope: str = "layer", skip: 
     for group in groups:
         if not group:
             continue
-        scores = torch.cat([module.weight.detach().abs().flatten() for module in group])
+        weights = [weight_of(module) for module in group]
+        scores = torch.cat([weight.abs().flatten() for weight in weights])
         # A count and a stable sort, not a threshold: equal magnitudes would make a threshold overshoot.
         keep = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
         keep[torch.argsort(scores, stable=True)[: round(sparsity * scores.numel())]] = False
-        for module, part in zip(group, keep.split([module.weight.numel() for module in group]), strict=True):
-            set_mask(module, "weight", part.reshape(module.weight.shape))
+        parts = torch.split(keep, [weight.numel() for weight in weights])
+        for module, weight, part in zip(group, weights, parts, strict=True):
+            set_mask(module, "weight", part.reshape(weight.shape))
     return model
 
 

@@ -27,7 +27,7 @@ class Mask(nn.Module):
 def mask_of(module: nn.Module, name: str = "weight") -> torch.Tensor | None:
     """The mask on ``module.<name>`` (fp32, the parameter's shape), or None."""
     if parametrize.is_parametrized(module, name):
-        for parametrization in module.parametrizations[name]:  # type: ignore[index,union-attr]
+        for parametrization in module.parametrizations[name]:  # type: ignore[index]
             if isinstance(parametrization, Mask):
                 return parametrization.mask
     return None
@@ -61,10 +61,16 @@ def sparsity(model: nn.Module) -> float:
     """The share of zeros, 0 to 1, over all weights of convolutions and linear layers (as masked, biases left out)."""
     zeros = total = 0
     for _, module in weighted(model):
-        weight = module.weight.detach()
+        weight = weight_of(module)
         zeros += int((weight == 0).sum())
         total += weight.numel()
     return zeros / total if total else 0.0
+
+
+def weight_of(module: nn.Module) -> torch.Tensor:
+    """``module.weight`` as masked, without its history."""
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    return weight.detach()
 
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
