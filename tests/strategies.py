@@ -124,8 +124,12 @@ def convs(
     dilations: st.SearchStrategy[int] = st.sampled_from([1, 1, 1, 2, 3]),  # noqa: B008
     max_channels: int = 40,
     max_size: int = 17,
+    square: bool = False,
 ) -> Case:
-    """A convolution. ``groups``: "depthwise" (one input channel a group), "matrix" (one or some groups) or "any"."""
+    """A convolution. ``groups``: "depthwise" (one input channel a group), "matrix" (one or some groups) or "any".
+
+    ``square``: the same kernel, stride and dilation on both axes.
+    """
     spatial = rank or draw(st.sampled_from([1, 2, 2, 2]))
     kinds = {"any": ["one", "one", "some", "depthwise"], "matrix": ["one", "one", "some"], "depthwise": ["depthwise"]}
     kind = draw(st.sampled_from(kinds[groups]))
@@ -138,6 +142,8 @@ def convs(
         g = cin = draw(st.integers(1, max_channels))
         cout = g * draw(st.sampled_from([1, 1, 2]))
     k, s, d = ([draw(option) for _ in range(spatial)] for option in (kernels, strides, dilations))
+    if square:
+        k, s, d = ([axis[0]] * spatial for axis in (k, s, d))
     begin = [draw(st.integers(0, d_ * (k_ - 1))) for k_, d_ in zip(k, d, strict=True)]
     end = [
         b if same else draw(st.integers(0, d_ * (k_ - 1)))

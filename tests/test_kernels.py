@@ -37,9 +37,20 @@ MATRIX = {
     "gemv": s.linears(),
 }
 
-#: Families whose kernel follows from the op and its shape: together, these ops reach every kernel of the family.
+
+
+def square_depthwise(kernel: int, stride: int) -> st.SearchStrategy[s.Case]:
+    shape = {"rank": 2, "square": True, "kernels": st.just(kernel), "strides": st.just(stride), "max_size": 40}
+    return s.convs(groups="depthwise", dilations=st.just(1), max_channels=6, **shape)
+
+
+#: Families whose kernel follows from the op and its shape: together, these cases reach every kernel of the family.
+#: The first word of a key is the op.
 OPS = {
-    "depthwise": {"Conv": s.convs(groups="depthwise")},
+    "depthwise": {
+        "Conv": s.convs(groups="depthwise"),
+        **{f"Conv k{k}s{stride}": square_depthwise(k, stride) for k in (3, 5) for stride in (1, 2)},
+    },
     "convtranspose": {"ConvTranspose": s.conv_transposes()},
     "eltwise": {op: s.OP_STRATEGIES[op] for op in ("Activation", "Add", "Sub", "Mul", "Div", "PRelu", "BatchNorm")},
     "pool": {
@@ -86,7 +97,7 @@ def test_every_family_has_a_strategy() -> None:
 
 
 def test_every_op_is_drawn_for_some_family() -> None:
-    drawn = {op for ops in OPS.values() for op in ops} | {"Conv", "Linear"}
+    drawn = {key.split()[0] for cases in OPS.values() for key in cases} | {"Conv", "Linear"}
     assert drawn == {row["name"] for row in _core.op_table()}
 
 
@@ -115,7 +126,7 @@ def test_matrix_kernel(name: str) -> None:
 def test_op_kernels(family: str, isa: str) -> None:
     """All kernels of a family that its ops reach equal the reference, and its ops reach all of them."""
     used: set[str] = set()
-    for op, cases in OPS.get(family, {}).items():
+    for key, cases in OPS.get(family, {}).items():
 
         @settings(QUICK, max_examples=3 * EXAMPLES)
         @given(cases, THREADS)
@@ -123,9 +134,23 @@ def test_op_kernels(family: str, isa: str) -> None:
             used.update(check(case, threads, isa)[1])
 
         run()
-        assert used, f"{op} runs no kernel"
+        assert used, f"{key} runs no kernel"
     unreached = {row["name"] for row in rows() if row["family"] == family and row["isa"] == isa} - used
     assert not unreached, f"no case reached {sorted(unreached)}: make the strategies of OPS[{family!r}] draw one"
+
+
+@pytest.mark.parametrize("name", names_of(MATRIX))
+def test_matrix_kernel_on_a_layer_of_ordinary_size(name: str) -> None:
+    """Several k-blocks, several tiles, and rows that are no multiple of any block."""
+    rng = np.random.default_rng(0)
+    w = s.normal(rng, 70, 48, 3, 3) * (rng.random((70, 48, 3, 3)) < 0.2)
+    attrs = {"stride": [1, 1], "padding": [1] * 4, "dilation": [1, 1], "act": "relu"}
+    inputs = [s.normal(rng, 1, 48, 24, 25), w, s.normal(rng, 70), s.normal(rng, 1, 70, 24, 25)]
+    case = s.Case("Conv", attrs, inputs, {1, 2})
+    if family_of(name) in ("spmv", "gemv"):
+        w = s.normal(rng, 330, 1100) * (rng.random((330, 1100)) < 0.1)
+        case = s.Case("Linear", {"act": "silu"}, [s.normal(rng, 3, 1100), w, s.normal(rng, 330)], {1, 2})
+    check(case, 2, isa_of(name), kernel=name)
 
 
 @pytest.mark.parametrize("name", names_of(MATRIX))

@@ -176,3 +176,21 @@ def test_options_it_cannot_meet_are_errors(options: dict[str, Any], message: str
     graph.set_outputs([graph.add_node("Activation", [graph.add_input("x", [None, 4])], {"act": "relu"})])
     with pytest.raises(sn.errors.InvalidArgumentError, match=message):
         compiled(graph, **options)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v2", "squeezenet", "conv1d"])
+def test_pruned_torch_networks(name: str) -> None:
+    """Imported, pruned networks of the known families: as torch in fp64, and as the C++ engine."""
+    torch = pytest.importorskip("torch")
+    from benchmarks import models
+
+    model = models.sparsify(models.seeded_init(models.create_small(name), seed=0), 0.9, seed=1).eval()
+    x = torch.randn(3, *models.input_shape(name, small=True), generator=torch.Generator().manual_seed(2))
+    graph = sn.from_torch(model, (x,))
+    y = compiled(graph, threads=2)(x.numpy())
+    reference.assert_close(y, graph, [x.numpy()])
+    with torch.no_grad():
+        expected = model.double()(x.double()).numpy()
+    ((_, limit),) = reference.bound(graph, [x.numpy()]).items()
+    assert reference.worst(y, expected, limit) <= 1
+    assert reference.worst(sn.compile(graph, tune=False)(x.numpy()), expected, limit) <= 1
