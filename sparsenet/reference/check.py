@@ -107,5 +107,5 @@ def layers(
             else:
                 one.add_constant(name, graph.constant(name))
         one.fixed_batch = graph.fixed_batch
-        one.set_outputs([one.add_node(node.op, list(node.inputs), dict(node.attrs), node.name)])
+        one.set_outputs([one.add_node(node.op, list(node.inputs), dict(node.attrs), node.output)])
         yield node, one, fed
