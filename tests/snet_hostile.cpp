@@ -3,17 +3,10 @@
 // -DSPARSENET_SANITIZE=address,undefined to see reads outside the file and overflows too.
 //
 // Mutations are signed anew, so that they reach what lies behind the digest.
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <functional>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -21,113 +14,13 @@
 
 #include "base/error.h"
 #include "check.h"
-#include "io/half.h"
-#include "io/layout.h"
-#include "io/sha256.h"
 #include "io/snet.h"
 #include "plan/engine.h"
+#include "snet_victim.h"
 
 using namespace sn;
 
 namespace {
-
-// ---- the victim: every encoding, every attribute kind, names that need care ----
-
-std::vector<float> weights(std::size_t n, double density, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::uniform_real_distribution<double> uniform;
-  std::vector<float> w(n);
-  for (float& x : w) x = uniform(random) < density ? normal(random) : 0.0f;
-  w[0] = -0.0f;
-  w[n / 2] = std::numeric_limits<float>::denorm_min();
-  w[n - 1] = -1e-41f;
-  return w;
-}
-
-Graph victim() {
-  Graph g;
-  const ValueId x = g.add_input("x", {kBatch, 3, 8, 8});
-  const ValueId conv = g.add_constant("conv.weight", {8, 3, 3, 3}, weights(216, 0.08, 1));                    // gaps8
-  const ValueId bias = g.add_constant("conv.bias", {8}, weights(8, 1, 2));                                    // dense
-  const ValueId half = g.add_constant("half \"full\" \\ \n \xC3\xA9 #", {12, 8, 1, 1}, weights(96, 0.5, 3));  // bitmap
-  const ValueId none = g.add_constant("__metadata__", {12}, std::vector<float>(12));                          // zeros
-  const ValueId rare = g.add_constant("rare", {4, 3072}, weights(12288, 0, 4));                               // gaps16
-  ValueId y = g.add_node(Op::Conv, {x, conv, bias},
-                         {{"stride", std::vector<std::int64_t>{1, 1}},
-                          {"padding", std::vector<std::int64_t>{1, 1, 1, 1}},
-                          {"dilation", std::vector<std::int64_t>{1, 1}},
-                          {"act", std::string("clip")},
-                          {"act_b", 6.0}},
-                         "conv");
-  y = g.add_node(Op::Conv, {y, half, none},
-                 {{"stride", std::vector<std::int64_t>{1, 1}},
-                  {"padding", std::vector<std::int64_t>{0, 0, 0, 0}},
-                  {"dilation", std::vector<std::int64_t>{1, 1}}});
-  y = g.add_node(Op::Resize, {y},
-                 {{"output", std::vector<std::int64_t>{16, 16}},
-                  {"scale", std::vector<double>{0.5, 1.0 / 3}},
-                  {"mode", std::string("nearest")}});
-  y = g.add_node(Op::Reshape, {y}, {{"shape", std::vector<std::int64_t>{0, -1}}});
-  y = g.add_node(Op::Linear, {y, rare, kNoValue}, {}, "fc");
-  const ValueId z = g.add_node(Op::Softmax, {y}, {{"axis", std::int64_t{1}}});
-  y = g.add_node(Op::Concat, {y, z}, {{"axis", std::int64_t{1}}}, "both");
-  g.values[static_cast<std::size_t>(y)].name = "logits";  // a value need not be named after its node
-  g.set_output(y);
-  g.set_output(z);
-  g.verify();
-  return g;
-}
-
-bool same_bits(const Graph& a, const Graph& b) {
-  if (a.values.size() != b.values.size() || a.nodes.size() != b.nodes.size()) return false;
-  for (const Value& v : a.values) {
-    const ValueId id = b.find(v.name);
-    if (id == kNoValue) return false;
-    const Value& w = b.values[static_cast<std::size_t>(id)];
-    if (v.shape != w.shape || v.is_constant() != w.is_constant()) return false;
-    if (v.is_constant() && std::memcmp(v.data.get(), w.data.get(), static_cast<std::size_t>(v.size()) * 4) != 0)
-      return false;
-  }
-  for (std::size_t i = 0; i < a.nodes.size(); ++i) {
-    const Node &m = a.nodes[i], &n = b.nodes[i];
-    if (m.op != n.op || m.name != n.name || m.attrs != n.attrs || m.inputs.size() != n.inputs.size()) return false;
-  }
-  return true;
-}
-
-// ---- taking files apart and signing them again ----
-
-std::size_t header_length(const std::string& file) {
-  std::size_t n = 0;
-  for (int i = 7; i >= 0; --i) n = n << 8 | static_cast<unsigned char>(file[static_cast<std::size_t>(i)]);
-  return n;
-}
-std::string header_of(const std::string& file) {
-  return file.substr(8, header_length(file));
-}
-std::string data_of(const std::string& file) {
-  return file.substr(8 + header_length(file));
-}
-
-void sign(std::string& file) {
-  const std::size_t key = file.find(kDigestKey);
-  if (key == std::string::npos || key + std::strlen(kDigestKey) + 64 > file.size()) return;
-  const std::size_t at = key + std::strlen(kDigestKey);
-  file.replace(at, 64, 64, '0');
-  Sha256 sha;
-  sha.update(file.data(), file.size());
-  file.replace(at, 64, sha.hex());
-}
-
-std::string build(std::string header, const std::string& data) {
-  while ((8 + header.size()) % 64 != 0) header += ' ';
-  std::string file;
-  for (int i = 0; i < 8; ++i) file += static_cast<char>(std::uint64_t{header.size()} >> 8 * i);
-  file += header + data;
-  sign(file);
-  return file;
-}
 
 // A graph that was let in must not break the engine either. Large ones are left out for time's sake alone.
 void compile_and_run(Graph g) {
@@ -189,39 +82,6 @@ void must_refuse(const std::string& file, const std::string& from, const std::st
 }
 
 // ---- the tests ----
-
-void round_trip(const Graph& g, const std::string& file) {
-  const Graph back = parse_snet(file.data(), file.size());
-  CHECK(same_bits(g, back));
-  CHECK(serialize(back) == file);
-  std::string shifted = "?" + file;  // bytes need not be aligned
-  CHECK(same_bits(g, parse_snet(shifted.data() + 1, file.size())));
-  for (const char* encoding : {"dense", "zeros", "bitmap", "gaps8", "gaps16"}) {
-    CHECK(file.find(std::string("\\\"encoding\\\":\\\"") + encoding) != std::string::npos);
-  }
-  const std::string halves = serialize(g, true);
-  CHECK(halves.size() < file.size());
-  const Graph h = parse_snet(halves.data(), halves.size());
-  const float* full = g.values[static_cast<std::size_t>(g.find("conv.weight"))].data.get();
-  const float* rounded = h.values[static_cast<std::size_t>(h.find("conv.weight"))].data.get();
-  for (int i = 0; i < 216; ++i) CHECK(rounded[i] == float_from_half(half_from_float(full[i])));
-  CHECK(serialize(h, true) == halves);
-}
-
-void half_floats() {
-  for (unsigned bits = 0; bits < 0x10000; ++bits) {
-    const auto half = static_cast<std::uint16_t>(bits);
-    if ((bits & 0x7c00) != 0x7c00 || (bits & 0x3ff) == 0) CHECK(half_from_float(float_from_half(half)) == half);
-    // Between two neighbours the tie goes to the even one, and anything off the tie to the nearer.
-    if ((bits & 0x7fff) >= 0x7bff) continue;
-    const auto next = static_cast<std::uint16_t>(bits + 1);
-    const float a = float_from_half(half), b = float_from_half(next), middle = a + (b - a) / 2;
-    CHECK(half_from_float(middle) == ((bits & 1) ? next : half));
-    CHECK(half_from_float(std::nextafter(middle, a)) == half);
-    CHECK(half_from_float(std::nextafter(middle, b)) == next);
-  }
-  CHECK(half_from_float(65519.996f) == 0x7bff && half_from_float(65520.0f) == 0x7c00);
-}
 
 void truncation(const std::string& file) {
   for (std::size_t n = 0; n < file.size(); ++n) {
@@ -432,86 +292,24 @@ void mutations(const std::string& file, int rounds) {
   CHECK(accepted > 0);  // some edits only touch values; were none accepted, the loop would not reach the checks
 }
 
-std::string read_all(const std::string& path) {
-  std::string out;
-  if (FILE* f = std::fopen(path.c_str(), "rb")) {
-    char buffer[4096];
-    for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, f)) > 0;) out.append(buffer, n);
-    std::fclose(f);
-  }
-  return out;
-}
-
-void files(const Graph& g, const std::string& file) {
-  namespace fs = std::filesystem;
-  const fs::path dir = fs::temp_directory_path() / ("snet_hostile." + std::to_string(::getpid()));
-  fs::create_directory(dir);
-  const std::string path = dir / "model.snet", fifo = dir / "fifo", nowhere = dir / "no" / "model.snet";
-  const auto entries = [&] { return std::distance(fs::directory_iterator(dir), fs::directory_iterator()); };
-
-  save_snet(g, path);
-  CHECK(read_all(path) == file && entries() == 1);
-  CHECK(same_bits(g, load_snet(path)));
-  Limits small;
-  small.bytes = 100;
-  CHECK_THROWS(ErrorCode::FileFormat, "limit of 100", load_snet(path, small));
-
-  CHECK(::mkfifo(fifo.c_str(), 0600) == 0);
-  CHECK_THROWS(ErrorCode::Io, "regular", load_snet(fifo));
-  CHECK_THROWS(ErrorCode::Io, "regular", save_snet(g, fifo));
-  CHECK(fs::is_fifo(fifo));
-  fs::remove(fifo);
-  CHECK_THROWS(ErrorCode::Io, "regular", load_snet("/dev/zero"));
-  CHECK_THROWS(ErrorCode::Io, "regular", load_snet(dir));
-  CHECK_THROWS(ErrorCode::Io, "No such file", load_snet(nowhere));
-  CHECK_THROWS(ErrorCode::Io, "No such file", save_snet(g, nowhere));
-  CHECK_THROWS(ErrorCode::Io, "regular", save_snet(g, dir));
-  CHECK_THROWS(ErrorCode::InvalidArgument, "empty path", load_snet(""));
-  CHECK_THROWS(ErrorCode::InvalidArgument, "NUL", load_snet(std::string("a\0b", 3)));
-
-  // A write that fails half-way: the old file stays, nothing else does.
-  std::signal(SIGXFSZ, SIG_IGN);
-  rlimit old{};
-  CHECK(::getrlimit(RLIMIT_FSIZE, &old) == 0);
-  const rlimit tight{file.size() / 2, old.rlim_max};
-  CHECK(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
-  CHECK_THROWS(ErrorCode::Io, "File too large", save_snet(g, path));
-  CHECK(::setrlimit(RLIMIT_FSIZE, &old) == 0);
-  CHECK(read_all(path) == file && entries() == 1);
-
-  // So does a graph that cannot be saved.
-  const auto with = [&](const std::string& name, Shape shape, std::vector<float> data) {
-    Graph bad = g;
-    bad.add_constant(name, std::move(shape), data);
-    return bad;
-  };
-  CHECK_THROWS(ErrorCode::InvalidArgument, "'nan'", save_snet(with("nan", {1}, {NAN}), path));
-  CHECK_THROWS(ErrorCode::InvalidArgument, "'big'", save_snet(with("big", {1, 2}, {1, 70000}), path, true));
-  CHECK_THROWS(ErrorCode::InvalidArgument, "UTF-8", save_snet(with("\xFF", {1}, {1}), path));
-  CHECK_THROWS(ErrorCode::InvalidArgument, "NUL", save_snet(with(std::string("a\0", 2), {1}, {1}), path));
-  CHECK_THROWS(ErrorCode::InvalidArgument, "longer", save_snet(with(std::string(5000, 'a'), {1}, {1}), path));
-  CHECK(read_all(path) == file && entries() == 1);
-  save_snet(with("big", {2}, {1, 70000}), path, true);  // vectors stay fp32
-  save_snet(with("edge", {1, 2}, {65519, -65519}), path, true);
-  fs::remove_all(dir);
-}
-
-// 10^5 nodes, the default limit, load in time linear in their number; a quadratic reader would take minutes.
+// The reader's time is linear in the number of nodes: a quadratic one would take minutes here. The default limit, which
+// also guards the passes, is lower.
 void large_graph() {
-  Graph g;
-  g.add_input("x", {kBatch, 1});
-  const std::string x = "{\\\"op\\\":\\\"Identity\\\",\\\"name\\\":\\\"n\\\",\\\"output\\\":\\\"";
+  const std::string node = "{\\\"op\\\":\\\"Identity\\\",\\\"name\\\":\\\"n\\\",\\\"attrs\\\":{},";
   std::string header =
       kMagic + std::string("1") + kDigestKey + std::string(64, '0') +
       "\",\"graph\":\"{\\\"fixed_batch\\\":0,\\\"inputs\\\":[{\\\"name\\\":\\\"v0\\\",\\\"shape\\\":[-1,1]}],"
       "\\\"constants\\\":[],\\\"nodes\\\":[";
   for (int i = 1; i <= 100000; ++i) {
-    header += (i > 1 ? "," : "") + x + "v" + std::to_string(i) + "\\\",\\\"inputs\\\":[\\\"v" + std::to_string(i - 1) +
-              "\\\"],\\\"attrs\\\":{}}";
+    header += (i > 1 ? "," : "") + node + "\\\"output\\\":\\\"v" + std::to_string(i) + "\\\",\\\"inputs\\\":[\\\"v" +
+              std::to_string(i - 1) + "\\\"]}";
   }
-  CHECK(!refused(build(header + "],\\\"outputs\\\":[\\\"v100000\\\"]}\"}}", "")));
-  CHECK(refused(build(
-      header + "," + x + "w\\\",\\\"inputs\\\":[\\\"v0\\\"],\\\"attrs\\\":{}}],\\\"outputs\\\":[\\\"w\\\"]}\"}}", "")));
+  const std::string file = build(header + "],\\\"outputs\\\":[\\\"v100000\\\"]}\"}}", "");
+  Limits limits;
+  limits.nodes = 100000;
+  CHECK(parse_snet(file.data(), file.size(), limits).nodes.size() == 100000);
+  std::string why;
+  CHECK(refused(file, {}, &why) && why.find("more than 20000 nodes") != std::string::npos);
 }
 
 }  // namespace
@@ -520,8 +318,6 @@ int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 5000;
   const Graph g = victim();
   const std::string file = serialize(g);
-  check::run("round_trip", [&] { round_trip(g, file); });
-  check::run("half_floats", [&] { half_floats(); });
   check::run("structure", [&] { structure(g, file); });
   check::run("index_values", [&] { index_values(file); });
   check::run("header_lengths", [&] { header_lengths(file); });
@@ -529,7 +325,6 @@ int main(int argc, char** argv) {
   check::run("numbers", [&] { numbers(file); });
   check::run("bit_flips", [&] { bit_flips(file); });
   check::run("mutations", [&] { mutations(file, rounds); });
-  check::run("files", [&] { files(g, file); });
   check::run("large_graph", [&] { large_graph(); });
   return check::finish();
 }

@@ -84,7 +84,7 @@ typedef struct sn_options {
   void* parallel_for_user;         /* its first argument; must outlive the engine */
   uint64_t max_file_bytes;         /* limits on what a file may ask for; 0: the default, 4 GiB */
   int64_t max_elements;            /* of all weights together, and of any tensor per sample; 0: the default, 2^30 */
-  int64_t max_nodes;               /* 0: the default, 100000 */
+  int64_t max_nodes;               /* 0: the default, 20000 */
 } sn_options;
 
 #define SN_OPTIONS_INIT {sizeof(sn_options), 1, 1, 1.0, 1, NULL, NULL, NULL, 0, 0, 0}

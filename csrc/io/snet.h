@@ -23,7 +23,7 @@ struct Limits {
   std::uint64_t header_bytes = std::uint64_t{1} << 26;  // of its JSON header
   std::int64_t elements = std::int64_t{1} << 30;        // of all constants together, and of any one value per sample
   std::int64_t constants = 100000;
-  std::int64_t nodes = 100000;
+  std::int64_t nodes = 20000;  // ten times the largest CNNs; passes take time quadratic in it
   std::int64_t rank = 8;
 };
 
