@@ -99,6 +99,9 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
     q.H = q.OH = 1;
     q.flat = true;
   }
+  const auto beyond_l2 = [](std::int64_t floats) { return floats * sizeof(float) > l2_bytes(); };
+  q.far_input = beyond_l2(static_cast<std::int64_t>(q.groups) * q.C * q.H * q.W);
+  q.far_output = beyond_l2(static_cast<std::int64_t>(q.groups) * q.M * q.OH * q.OW);
   return q;
 }
 

@@ -24,6 +24,14 @@ SN_INLINE void zero_row(float* dst, int n) {
   if (i < n) store_n(dst + i, zero(), n - i);
 }
 
+// Rows of pixels lie a plane apart, in pages of their own, where no hardware prefetcher follows: worth 10-15 % on
+// planes that come from beyond L2 (64x256 and 256x64 channels at 56x56), and a loss of 5 % on those that do not.
+constexpr int kRowsAhead = 8;
+template <int ForWrite>
+SN_INLINE void prefetch_row(const float* p, int n) {
+  for (int i = 0; i < n; i += 64 / static_cast<int>(sizeof(float))) __builtin_prefetch(p + i, ForWrite, 2);
+}
+
 SN_INLINE void copy_strided(float* dst, const float* src, int n, int stride) {
   if (stride == 1) return copy_row(dst, src, n);
   if (stride == 2) {
@@ -122,7 +130,11 @@ inline __attribute__((noinline)) void pack_window(const MatrixProblem& q, const 
 // The same for a 1x1 layer at stride 1, whose planes are rows of pixels.
 inline __attribute__((noinline)) void pack_flat(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile,
                                                 int k0, int k1, float* panel) {
-  for (int k = k0; k < k1; ++k, panel += tile) copy_row(panel, x + static_cast<int64_t>(k) * q.W + p0, n);
+  for (int k = k0; k < k1; ++k, panel += tile) {
+    const float* row = x + static_cast<int64_t>(k) * q.W + p0;
+    if (q.far_input) prefetch_row<0>(row + kRowsAhead * static_cast<int64_t>(q.W), n);
+    copy_row(panel, row, n);
+  }
 }
 
 // The same for a fully connected layer: panel[k - k0][j] = x[j][k], j < n.
@@ -230,6 +242,11 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
         for (int i = 0; i < BR; ++i) {
 #pragma GCC unroll 16
           for (int r = 0; r < R; ++r) acc[i][r] = first ? zero() : loada(sum + (i * R + r) * VL);
+        }
+        if (last && q.far_output && rb + 2 < rb1) {
+          const int64_t ahead = (image * q.M + (rb + 2) * BR) * pixels + p0;
+          for (int i = 0; i < BR; ++i) prefetch_row<1>(args.out + ahead + i * pixels, T);
+          for (int i = 0; i < BR && q.has_residual; ++i) prefetch_row<0>(args.in[1] + ahead + i * pixels, T);
         }
         Micro::mul(q, panel, g, kb, rb, acc);
         if (!last || q.linear) {
