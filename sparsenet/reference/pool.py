@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -34,20 +35,20 @@ def _axes(x: Array, attrs: Attrs) -> list[tuple[int, int, int, int, int, int, in
     return result
 
 
-def _pool_windows(x: Array, attrs: Attrs, fill: float) -> Array:
-    """``[N, C, *out, *kernel]`` over ``x`` surrounded by ``fill``, also where ceil_mode hangs over the end."""
+def _reduce_windows(x: Array, attrs: Attrs, fill: float, combine: Callable[[Array, Array], Array]) -> Array:
+    """Every window of ``x`` reduced to one element, a tap at a time; outside of ``x`` stands ``fill``, also where
+    ceil_mode hangs over the end."""
     axes = _axes(x, attrs)
     pads = [(begin, max(0, (out - 1) * s + d * (k - 1) + 1 - n - begin)) for n, k, s, d, begin, _, out in axes]
     padded = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
     view = windows(padded, [a[1] for a in axes], [a[2] for a in axes], [a[3] for a in axes])
-    return view[(slice(None), slice(None), *[slice(a[6]) for a in axes])]
+    view = view[(slice(None), slice(None), *[slice(a[6]) for a in axes])]
+    return reduce(combine, [view[(..., *tap)] for tap in np.ndindex(*attrs["kernel"])])
 
 
 def max_pool(inputs: Inputs, attrs: Attrs) -> Array:
     """``y[n,c,o] = max_k x[n,c,o*stride + k*dilation - pad]``, the padding being -inf."""
-    x = required(inputs, 0)
-    y: Array = _pool_windows(x, attrs, -np.inf).max(axis=tuple(range(-(x.ndim - 2), 0)))
-    return y
+    return _reduce_windows(required(inputs, 0), attrs, -np.inf, np.maximum)
 
 
 def _counts(x: Array, attrs: Attrs) -> Array:
@@ -72,9 +73,7 @@ def avg_pool(inputs: Inputs, attrs: Attrs) -> Array:
     (count_include_pad) or without.
     """
     x = required(inputs, 0)
-    y: Array = _pool_windows(x, attrs, 0).sum(axis=tuple(range(-(x.ndim - 2), 0)))
-    y /= attrs["divisor_override"] or _counts(x, attrs)
-    return y
+    return _reduce_windows(x, attrs, 0, np.add) / (attrs["divisor_override"] or _counts(x, attrs))
 
 
 def adaptive_windows(length: int, out: int) -> list[tuple[int, int]]:
@@ -82,9 +81,9 @@ def adaptive_windows(length: int, out: int) -> list[tuple[int, int]]:
     return [(i * length // out, -(-(i + 1) * length // out)) for i in range(out)]
 
 
-def _adaptive(x: Array, output: Sequence[int], reduce: Callable[..., Array]) -> Array:
+def _adaptive(x: Array, output: Sequence[int], statistic: Callable[..., Array]) -> Array:
     for axis, out in enumerate(output, start=2):  # means and maxima over boxes separate into axes
-        parts = [reduce(np.moveaxis(x, axis, 0)[a:b], axis=0) for a, b in adaptive_windows(x.shape[axis], out)]
+        parts = [statistic(np.moveaxis(x, axis, 0)[a:b], axis=0) for a, b in adaptive_windows(x.shape[axis], out)]
         x = np.stack(parts, axis=axis)
     return x
 
