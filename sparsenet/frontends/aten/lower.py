@@ -49,8 +49,8 @@ class Lowering:
                 if node is not tensor:
                     aliases.append(node)
                 self.env.update(dict.fromkeys(aliases, self._visit(node)))
-            elif node.op not in ("placeholder", "output", "get_attr"):
-                self._report.add(node, f"an fx node of kind {node.op}")
+            elif node.op == "get_attr":
+                self.env[node] = _UNKNOWN  # the branch of a torch.cond or the like, which is reported itself
         self._report.raise_if_any()
         names: list[str] = []
         for node, key in outputs:

@@ -95,8 +95,12 @@ def _operand(call: Call, operand: Any, role: str) -> str:
             raise Unsupported(f"broadcasts an activation of {rank} axes to {len(call.shape)}: reshape it first")
         return known
     source = operand
-    if not isinstance(known, torch.Tensor):
-        known = source = known.sample if isinstance(known, Repeated) else torch.tensor([float(known)])
+    if isinstance(known, Repeated):
+        known = source = known.sample
+    elif isinstance(known, (int, float)):
+        known = source = torch.tensor([float(known)])
+    elif not isinstance(known, torch.Tensor):
+        raise Unsupported("computes with the batch size as a number")
     if known.dim() == 0:
         known = source = known.reshape(1)
     if known.dim() == len(call.shape) and known.shape[0] != 1:
