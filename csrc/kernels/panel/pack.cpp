@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 namespace sn {
 namespace {
@@ -9,30 +10,49 @@ namespace {
 // Vector kernels may read one vector past a row's last entry: see spmv/generic.h.
 constexpr std::size_t kOverread = 64;
 
-struct Matrix {
-  const float* w;
-  int M, K;
+// Which columns of a row block hold a nonzero, as one byte each: a loop the compiler vectorises, where asking block by
+// block took most of compile().
+class RowBlock {
+ public:
+  RowBlock(const float* w, int M, int K, int br) : w_(w), M_(M), K_(K), br_(br), any_(static_cast<std::size_t>(K)) {}
 
-  bool block_is_zero(int m0, int k0, int br, int bc) const {
-    const int m1 = std::min(m0 + br, M), k1 = std::min(k0 + bc, K);
-    for (int m = m0; m < m1; ++m) {
-      for (int k = k0; k < k1; ++k) {
-        if (w[static_cast<std::int64_t>(m) * K + k] != 0.0f) return false;
-      }
+  const std::uint8_t* columns(int m0, int k0, int k1) {
+    std::memset(any_.data(), 0, static_cast<std::size_t>(k1 - k0));
+    std::uint8_t* const any = any_.data();
+    for (int m = m0; m < std::min(m0 + br_, M_); ++m) {
+      const float* row = w_ + static_cast<std::int64_t>(m) * K_ + k0;
+      for (int k = 0; k < k1 - k0; ++k) any[k] |= static_cast<std::uint8_t>(row[k] != 0.0f);
     }
-    return true;
+    return any;
   }
+
+ private:
+  const float* w_;
+  int M_, K_, br_;
+  std::vector<std::uint8_t> any_;
 };
+
+// Column blocks of `any` [0, n) that hold a nonzero.
+std::int64_t count_columns(const std::uint8_t* any, int n, int bc) {
+  std::int64_t count = 0;
+  int k = 0;
+  for (; k + bc <= n; k += bc) {
+    std::uint8_t seen = 0;
+    for (int j = 0; j < bc; ++j) seen |= any[k + j];
+    count += seen;
+  }
+  std::uint8_t seen = 0;
+  for (; k < n; ++k) seen |= any[k];
+  return count + seen;
+}
 
 }  // namespace
 
 std::int64_t count_blocks(const float* w, int groups, int M, int K, int br, int bc) {
   std::int64_t count = 0;
   for (int g = 0; g < groups; ++g) {
-    const Matrix a{w + static_cast<std::int64_t>(g) * M * K, M, K};
-    for (int m = 0; m < M; m += br) {
-      for (int k = 0; k < K; k += bc) count += !a.block_is_zero(m, k, br, bc);
-    }
+    RowBlock block(w + static_cast<std::int64_t>(g) * M * K, M, K, br);
+    for (int m = 0; m < M; m += br) count += count_columns(block.columns(m, 0, K), K, bc);
   }
   return count;
 }
@@ -53,18 +73,30 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
   auto* value = out->value.as<float>();
   std::uint32_t e = 0;
   for (int g = 0; g < groups; ++g) {
-    const Matrix a{w + static_cast<std::int64_t>(g) * M * K, M, K};
+    const float* a = w + static_cast<std::int64_t>(g) * M * K;
+    RowBlock block(a, M, K, br);
     for (int kb = 0; kb < k_blocks; ++kb) {
       const int k0 = kb * kc, k1 = std::min(k0 + kc, K);
       for (int m = 0; m < M; m += br) {
         *start++ = e;
+        if (br * bc == 1) {  // without a branch an element: written in any case, kept if not zero
+          const float* row = a + static_cast<std::int64_t>(m) * K;
+          for (int k = k0; k < k1; ++k) {
+            index[e] = static_cast<std::uint16_t>(k - k0);
+            value[e] = row[k];
+            e += row[k] != 0.0f;
+          }
+          continue;
+        }
+        const std::uint8_t* any = block.columns(m, k0, k1);
         for (int k = k0; k < k1; k += bc) {
-          if (a.block_is_zero(m, k, br, bc)) continue;
+          if (count_columns(any + (k - k0), std::min(bc, k1 - k), bc) == 0) continue;
+          float* v = value + static_cast<std::int64_t>(e) * br * bc;
           index[e++] = static_cast<std::uint16_t>(k - k0);
           for (int j = 0; j < bc; ++j) {
             for (int i = 0; i < br; ++i) {
               const bool inside = m + i < M && k + j < K;
-              *value++ = inside ? a.w[static_cast<std::int64_t>(m + i) * K + k + j] : 0.0f;
+              *v++ = inside ? a[static_cast<std::int64_t>(m + i) * K + k + j] : 0.0f;
             }
           }
         }
