@@ -7,6 +7,7 @@
 #include "passes/affine.h"
 #include "passes/channels.h"
 #include "passes/rewrite.h"
+#include "passes/weight.h"
 
 namespace sn {
 namespace {
@@ -203,7 +204,7 @@ class Propagation {
 
   std::vector<double> mixed(int n) {
     const Node& node = graph_.nodes[n];
-    const Kernels w(graph_, node);
+    const Weight w(graph_, node);
     const ValueId x = node.inputs[0];
     const bool border = reads_border(node), tracked = channels_.axis(x) == output_axis(graph_, node);
     std::vector<double> y = bias_of(graph_, node);
@@ -211,10 +212,12 @@ class Propagation {
     for (std::int64_t m = 0; m < w.M; ++m) {
       double& sum = y[static_cast<std::size_t>(m)];
       sum += residual[static_cast<std::size_t>(m)];
-      for (std::int64_t j = 0; j < w.in_per_group() && !varies(sum); ++j) {
-        const double v = tracked ? at(x, w.input(m, j)) : kVaries;
-        if (v == 0 || w.is_zero(m, j)) continue;
-        sum += border ? kVaries : v * w.sum(m, j);
+      const Weight::Row row = w.row(m);
+      for (std::int64_t j = 0; j < w.ins && !varies(sum); ++j) {
+        const std::int64_t kernel = row.begin + j * row.step;
+        const double v = tracked ? at(x, row.first + j) : kVaries;
+        if (v == 0 || w.is_zero(kernel)) continue;
+        sum += border ? kVaries : v * w.sum(kernel);
       }
     }
     return y;

@@ -4,63 +4,67 @@
 #include "passes/affine.h"
 #include "passes/channels.h"
 #include "passes/rewrite.h"
+#include "passes/weight.h"
 
 namespace sn {
 namespace {
 
 // The constant channel in each group that is largest, to stand for the others where only an input can (next to zero
 // padding, which a bias does not see): W_c v_c = (W_c v_c / v_r) v_r. The largest, so that weights only get smaller.
-std::vector<std::int64_t> representatives(const Kernels& w, const std::vector<double>& x) {
-  std::vector<std::int64_t> best(static_cast<std::size_t>(w.groups), -1);
-  for (std::int64_t c = 0; c < w.C; ++c) {
-    std::int64_t& r = best[static_cast<std::size_t>(c / w.in_per_group())];
-    if (std::isfinite(x[c]) && x[c] != 0 && (r < 0 || std::abs(x[c]) > std::abs(x[r]))) r = c;
-  }
-  return best;
+std::int64_t representative(const std::vector<std::int64_t>& constants, const std::vector<double>& x) {
+  std::int64_t r = -1;
+  for (const std::int64_t c : constants)
+    if (x[c] != 0 && (r < 0 || std::abs(x[c]) > std::abs(x[r]))) r = c;
+  return r;
 }
 
-bool fold_into_kernels(Graph& graph, int n, const std::vector<double>& x) {
-  if (std::none_of(x.begin(), x.end(), [](double v) { return std::isfinite(v); })) return false;
+bool fold_into_weight(Graph& graph, int n, const std::vector<double>& x) {
   const Node& node = graph.nodes[n];
-  const Kernels w(graph, node);
+  const Weight w(graph, node);
   const bool border = reads_border(node);
-  const std::vector<std::int64_t> representative = representatives(w, x);
+  std::vector<std::vector<std::int64_t>> constants(static_cast<std::size_t>(w.groups));
+  for (std::int64_t c = 0; c < w.C; ++c)
+    if (std::isfinite(x[c])) constants[c / w.ins].push_back(c);
   std::vector<float> weight;
   std::vector<double> bias = bias_of(graph, node), moved(static_cast<std::size_t>(w.taps));
   for (std::int64_t m = 0; m < w.M; ++m) {
-    const std::int64_t r = border ? representative[static_cast<std::size_t>(m / w.out_per_group())] : -1;
+    const Weight::Row row = w.row(m);
+    const std::int64_t r = border ? representative(constants[m / w.outs], x) : -1;
     std::fill(moved.begin(), moved.end(), 0.0);
-    for (std::int64_t j = 0; j < w.in_per_group(); ++j) {
-      const std::int64_t c = w.input(m, j);
-      if (!std::isfinite(x[c]) || c == r || w.is_zero(m, j)) continue;
+    for (const std::int64_t c : constants[m / w.outs]) {
+      const std::int64_t kernel = row.begin + (c - row.first) * row.step;
+      if (c == r || w.is_zero(kernel)) continue;
       if (weight.empty()) weight.assign(w.data, w.data + w.count());
-      const std::int64_t at = w.offset(m, j);
-      if (!border) bias[static_cast<std::size_t>(m)] += x[c] * w.sum(m, j);
+      if (!border) bias[m] += x[c] * w.sum(kernel);
       if (border && x[c] != 0)
-        for (std::int64_t t = 0; t < w.taps; ++t) moved[t] += w.data[at + t] * (x[c] / x[r]);
-      std::fill_n(weight.begin() + at, w.taps, 0.0f);
+        for (std::int64_t t = 0; t < w.taps; ++t) moved[t] += w.data[kernel + t] * (x[c] / x[r]);
+      std::fill_n(weight.begin() + kernel, w.taps, 0.0f);
     }
-    if (weight.empty() || r < 0) continue;
-    const std::int64_t at = w.offset(m, r % w.in_per_group());
+    if (r < 0) continue;
+    const std::int64_t kernel = row.begin + (r - row.first) * row.step;
     for (std::int64_t t = 0; t < w.taps; ++t)
-      if (moved[t] != 0) weight[at + t] = static_cast<float>(w.data[at + t] + moved[t]);
+      if (moved[t] != 0) weight[kernel + t] = static_cast<float>(w.data[kernel + t] + moved[t]);
   }
   if (weight.empty() || !all_finite(bias)) return false;
-  set_constant(graph, n, 1, input_value(graph, node, 1).shape, weight);
+  set_constant(graph, n, 1, input_value(graph, node, 1).shape, std::move(weight));
   set_bias(graph, n, bias);
   return true;
 }
 
 class Folder {
  public:
-  Folder(Graph& graph, const Channels& channels, const std::vector<double>& constant)
-      : graph_(graph), channels_(channels), constant_(constant) {}
+  Folder(Graph& graph, const Channels& channels, const std::vector<double>& constant, bool zeros)
+      : graph_(graph), channels_(channels), constant_(constant), zeros_(zeros) {}
 
   bool run(int n) {
     const Node& node = graph_.nodes[n];
     bool changed = false;
-    if (has_kernels(node.op) && channels_.axis(node.inputs[0]) == output_axis(graph_, node))
-      changed |= fold_into_kernels(graph_, n, of(node.inputs[0]));
+    if (has_weight(node.op) && channels_.axis(node.inputs[0]) == output_axis(graph_, node)) {
+      const std::vector<double> x = of(node.inputs[0]);
+      const bool any =
+          std::any_of(x.begin(), x.end(), [&](double v) { return std::isfinite(v) && (zeros_ || v != 0); });
+      changed = any && fold_into_weight(graph_, n, x);
+    }
     if (node.op == Op::Conv || node.op == Op::Linear) return fold_residual(n) || fold_branch(n) || changed;
     if (node.op == Op::Add || node.op == Op::Sub || node.op == Op::Mul || node.op == Op::Div) return fold_operand(n);
     return changed;
@@ -109,7 +113,7 @@ class Folder {
   bool fold_branch(int n) {
     const Node node = graph_.nodes[n];
     if (!node.has_input(3)) return false;
-    const Kernels w(graph_, node);
+    const Weight w(graph_, node);
     if (std::any_of(w.data, w.data + w.count(), [](float v) { return v != 0; })) return false;
     const ValueId bias = as_constant(node.output, bias_of(graph_, node));
     replace(graph_, n, Op::Add, {node.inputs[3], bias}, {});
@@ -120,14 +124,16 @@ class Folder {
   Graph& graph_;
   const Channels& channels_;
   const std::vector<double>& constant_;
+  const bool zeros_;
 };
 
 }  // namespace
 
-bool fold_constant_channels(Graph& graph, const Channels& channels, const std::vector<double>& constant) {
-  Folder folder(graph, channels, constant);
+bool fold_constant_channels(Graph& graph, const Channels& channels, const std::vector<double>& constant, bool zeros) {
+  Folder folder(graph, channels, constant, zeros);
   bool changed = false;
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) changed |= folder.run(static_cast<int>(n));
+  if (changed) graph.compact();  // what an operand was computed from may be gone
   return changed;
 }
 

@@ -1,8 +1,9 @@
 #include <algorithm>
+#include <numeric>
 
-#include "passes/affine.h"
 #include "passes/channels.h"
 #include "passes/rewrite.h"
+#include "passes/weight.h"
 
 namespace sn {
 namespace {
@@ -26,7 +27,7 @@ class Shrinker {
       case Op::Conv:
       case Op::ConvTranspose:
       case Op::Linear:
-        if (shrinks || is_smaller(node.inputs[0])) shrink_kernels(n);
+        if (shrinks || is_smaller(node.inputs[0])) shrink_weight(n);
         break;
       case Op::BatchNorm:
       case Op::PRelu:
@@ -86,34 +87,34 @@ class Shrinker {
         const float* source = from.data.get() + (outer * extent + c) * inner;
         data.insert(data.end(), source, source + inner);
       }
-    set_constant(graph_, n, i, std::move(shape), data);
+    set_constant(graph_, n, i, std::move(shape), std::move(data));
   }
 
-  void shrink_kernels(int n) {
+  void shrink_weight(int n) {
     const ValueId x = graph_.nodes[n].inputs[0], y = graph_.nodes[n].output;
-    const Kernels old(graph_, graph_.nodes[n]);
+    const Weight old(graph_, graph_.nodes[n]);
     const Indices& out = left_[y];
     Indices in(static_cast<std::size_t>(old.C));
-    for (std::int64_t c = 0; c < old.C; ++c) in[static_cast<std::size_t>(c)] = c;
+    std::iota(in.begin(), in.end(), 0);
     if (channels_.axis(x) == output_axis(graph_, graph_.nodes[n])) in = left_[x];
 
-    Kernels now = old;
-    now.groups = 0;
-    for (std::int64_t g = 0; g < old.groups; ++g)
-      now.groups += below(out, (g + 1) * old.out_per_group()) > below(out, g * old.out_per_group());
-    now.M = static_cast<std::int64_t>(out.size());
-    now.C = static_cast<std::int64_t>(in.size());
+    std::int64_t groups = 0;
+    for (std::int64_t g = 0; g < old.groups; ++g) groups += below(out, (g + 1) * old.outs) > below(out, g * old.outs);
+    Weight now = old;
+    now.regroup(static_cast<std::int64_t>(out.size()), static_cast<std::int64_t>(in.size()), groups);
     std::vector<float> weight(static_cast<std::size_t>(now.count()));
-    for (std::int64_t m = 0; m < now.M; ++m)
-      for (std::int64_t j = 0; j < now.in_per_group(); ++j) {
-        const float* source = old.data + old.offset(out[m], in[now.input(m, j)] % old.in_per_group());
-        std::copy(source, source + old.taps, weight.begin() + now.offset(m, j));
+    for (std::int64_t m = 0; m < now.M; ++m) {
+      const Weight::Row from = old.row(out[m]), to = now.row(m);
+      for (std::int64_t j = 0; j < now.ins; ++j) {
+        const float* kernel = old.data + from.begin + (in[to.first + j] - from.first) * from.step;
+        for (std::int64_t t = 0; t < now.taps; ++t) weight[to.begin + j * to.step + t] = kernel[t];
       }
+    }
     Shape shape = input_value(graph_, graph_.nodes[n], 1).shape;
     shape[0] = now.transposed ? now.C : now.M;
-    shape[1] = now.transposed ? now.out_per_group() : now.in_per_group();
-    set_constant(graph_, n, 1, std::move(shape), weight);
-    if (graph_.nodes[n].op != Op::Linear) graph_.nodes[n].attrs["groups"] = now.groups;
+    shape[1] = now.transposed ? now.outs : now.ins;
+    set_constant(graph_, n, 1, std::move(shape), std::move(weight));
+    if (graph_.nodes[n].op != Op::Linear) graph_.nodes[n].attrs["groups"] = groups;
     if (graph_.nodes[n].has_input(2)) gather(n, 2, 0, out);
   }
 

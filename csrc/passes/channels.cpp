@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "passes/affine.h"
 #include "passes/rewrite.h"
+#include "passes/weight.h"
 
 namespace sn {
 namespace {
@@ -62,7 +62,7 @@ void Channels::visit(const Graph& graph, int n) {
     case Op::Conv:
     case Op::ConvTranspose:
     case Op::Linear:
-      return visit_kernels(graph, n);
+      return visit_weight(graph, n);
     case Op::Add:
     case Op::Sub:
     case Op::Mul:
@@ -126,7 +126,7 @@ void Channels::visit(const Graph& graph, int n) {
   }
 }
 
-void Channels::visit_kernels(const Graph& graph, int n) {
+void Channels::visit_weight(const Graph& graph, int n) {
   const Node& node = graph.nodes[n];
   const std::size_t axis = output_axis(graph, node);
   place(graph, node.output, axis);

@@ -35,7 +35,7 @@ class Channels {
   void pin_all(const Graph& graph, const Node& node);
   void couple(int node, std::size_t i, int x_begin, int y_begin, int n);
   void visit(const Graph& graph, int node);
-  void visit_kernels(const Graph& graph, int node);
+  void visit_weight(const Graph& graph, int node);
   void visit_arithmetic(const Graph& graph, int node);
   void visit_concat(const Graph& graph, int node);
   void visit_slice_or_pad(const Graph& graph, int node);
@@ -54,11 +54,12 @@ std::vector<double> constant_channels(const Graph& graph, const Channels& channe
 
 // Moves what constant channels contribute out of the weights that read them, wherever that is exact:
 // into the bias, or, where zero padding forbids it, into the weight of one constant channel that stands for all of
-// them. Operands that are constant altogether become constants. True if anything changed; shapes did not.
-bool fold_constant_channels(Graph& graph, const Channels& channels, const std::vector<double>& constant);
+// them. Operands that are constant altogether become constants. Weights that only read zeros are left alone unless
+// `zeros`: most go anyway with the channels. True if anything changed; shapes did not.
+bool fold_constant_channels(Graph& graph, const Channels& channels, const std::vector<double>& constant, bool zeros);
 
 // By channel id: whether it stays. At least one channel of each activation does.
-std::vector<char> live_channels(const Graph& graph, const Channels& channels);
+std::vector<char> live_channels(const Graph& graph, const Channels& channels, const std::vector<double>& constant);
 
 // Removes the other channels. True if there were any.
 bool shrink(Graph& graph, const Channels& channels, const std::vector<char>& live);

@@ -5,27 +5,35 @@
 //                                                    comes after the shift, so a border would miss part of the sum
 //
 // Computed in double, rounded once. A zero weight stays zero.
+#include <algorithm>
+#include <cmath>
+
 #include "passes/affine.h"
 #include "passes/rewrite.h"
 #include "passes/rules.h"
+#include "passes/weight.h"
 
 namespace sn {
 namespace {
 
-// The weight with kernel (m, j) multiplied by scale(m, j); empty if a product overflows.
+// The weight with the kernels of output m that read input c multiplied by scale(m, c); empty if a product overflows.
 template <class Scale>
-std::vector<float> scaled(const Kernels& w, const Scale& scale) {
+std::vector<float> scaled(const Weight& w, const Scale& scale) {
   std::vector<float> out(static_cast<std::size_t>(w.count()));
-  for (std::int64_t m = 0; m < w.M; ++m)
-    for (std::int64_t j = 0; j < w.in_per_group(); ++j) {
-      const std::int64_t at = w.offset(m, j);
-      const double s = scale(m, j);
-      for (std::int64_t t = at; t < at + w.taps; ++t) {
+  double largest = 0;
+  for (std::int64_t m = 0; m < w.M; ++m) {
+    const Weight::Row row = w.row(m);
+    for (std::int64_t j = 0; j < w.ins; ++j) {
+      const std::int64_t kernel = row.begin + j * row.step;
+      const double s = scale(m, row.first + j);
+      for (std::int64_t t = kernel; t < kernel + w.taps; ++t) {
         const double product = w.data[t] == 0 ? 0 : s * w.data[t];
-        if (!all_finite({product})) return {};
-        out[static_cast<std::size_t>(t)] = static_cast<float>(product);
+        largest = std::max(largest, std::abs(product));
+        out[t] = static_cast<float>(product);
       }
     }
+  }
+  if (!all_finite({largest})) out.clear();
   return out;
 }
 
@@ -36,17 +44,16 @@ bool fold_into_producer(Graph& graph, const Links& links, int n) {
     if (p < 0) continue;
     const Node& producer = graph.nodes[p];
     Affine affine;
-    if (!has_kernels(producer.op) || acts(producer) || producer.has_input(3) ||
+    if (!has_weight(producer.op) || acts(producer) || producer.has_input(3) ||
         !match_affine(graph, node, output_axis(graph, producer), &affine) || affine.x != x)
       continue;
-    const Kernels w(graph, producer);
-    const std::vector<float> weight =
-        scaled(w, [&](std::int64_t m, std::int64_t) { return affine.scale[static_cast<std::size_t>(m)]; });
+    const Weight w(graph, producer);
+    std::vector<float> weight = scaled(w, [&](std::int64_t m, std::int64_t) { return affine.scale[m]; });
     std::vector<double> bias = bias_of(graph, producer);
     for (std::size_t m = 0; m < bias.size(); ++m) bias[m] = bias[m] * affine.scale[m] + affine.shift[m];
     if (weight.empty() || !all_finite(bias)) continue;
     if (has_act(node.op)) copy_act(graph.nodes[p], node);
-    set_constant(graph, p, 1, input_value(graph, producer, 1).shape, weight);
+    set_constant(graph, p, 1, input_value(graph, producer, 1).shape, std::move(weight));
     set_bias(graph, p, bias);
     absorb(graph, p, n);
     return true;
@@ -56,25 +63,27 @@ bool fold_into_producer(Graph& graph, const Links& links, int n) {
 
 bool fold_into_reader(Graph& graph, const Links& links, int n) {
   const Node& node = graph.nodes[n];
-  if (!has_kernels(node.op)) return false;
+  if (!has_weight(node.op)) return false;
   const int p = links.private_writer(node.inputs[0]);
   const std::size_t axis = node.op == Op::Linear ? input_value(graph, node, 0).shape.size() - 1 : 1;
   Affine affine;
   if (p < 0 || acts(graph.nodes[p]) || !match_affine(graph, graph.nodes[p], axis, &affine)) return false;
-  const Kernels w(graph, node);
+  const Weight w(graph, node);
   std::vector<double> bias = bias_of(graph, node);
-  for (std::int64_t m = 0; m < w.M; ++m)
-    for (std::int64_t j = 0; j < w.in_per_group(); ++j) {
-      const double shift = affine.shift[static_cast<std::size_t>(w.input(m, j))];
-      if (shift == 0 || w.is_zero(m, j)) continue;
+  for (std::int64_t m = 0; m < w.M; ++m) {
+    const Weight::Row row = w.row(m);
+    for (std::int64_t j = 0; j < w.ins; ++j) {
+      const double shift = affine.shift[row.first + j];
+      const std::int64_t kernel = row.begin + j * row.step;
+      if (shift == 0 || w.is_zero(kernel)) continue;
       if (reads_border(node)) return false;
-      bias[static_cast<std::size_t>(m)] += shift * w.sum(m, j);
+      bias[m] += shift * w.sum(kernel);
     }
-  const std::vector<float> weight =
-      scaled(w, [&](std::int64_t m, std::int64_t j) { return affine.scale[static_cast<std::size_t>(w.input(m, j))]; });
+  }
+  std::vector<float> weight = scaled(w, [&](std::int64_t, std::int64_t c) { return affine.scale[c]; });
   if (weight.empty() || !all_finite(bias)) return false;
   graph.nodes[n].inputs[0] = affine.x;
-  set_constant(graph, n, 1, input_value(graph, node, 1).shape, weight);
+  set_constant(graph, n, 1, input_value(graph, node, 1).shape, std::move(weight));
   set_bias(graph, n, bias);
   return true;
 }

@@ -9,10 +9,10 @@ namespace sn {
 bool remove_dead_channels(Graph& graph) {
   for (bool changed = false;; changed = true) {
     const Channels channels(graph);
-    if (fold_constant_channels(graph, channels, constant_channels(graph, channels)))
-      graph.compact();
-    else if (!shrink(graph, channels, live_channels(graph, channels)))
-      return changed;
+    const std::vector<double> constant = constant_channels(graph, channels);
+    if (fold_constant_channels(graph, channels, constant, false)) continue;
+    if (shrink(graph, channels, live_channels(graph, channels, constant))) continue;
+    if (!fold_constant_channels(graph, channels, constant, true)) return changed;
   }
 }
 

@@ -82,14 +82,16 @@ ValueId add_floats(Graph& graph, const std::string& wish, Shape shape, const std
   return graph.add_constant(graph.unique_name(wish), std::move(shape), std::vector<float>(data.begin(), data.end()));
 }
 
-void set_constant(Graph& graph, int node, std::size_t i, Shape shape, const std::vector<float>& data) {
+void set_constant(Graph& graph, int node, std::size_t i, Shape shape, std::vector<float> data) {
   const ValueId old = graph.nodes[node].inputs[i];
   std::int64_t uses = 0;
   for (const Node& reader : graph.nodes) uses += std::count(reader.inputs.begin(), reader.inputs.end(), old);
   const bool shared = uses > 1;
   const std::string name = shared ? graph.unique_name(graph.values[old].name) : graph.values[old].name;
   if (!shared) graph.values[old].name.clear();
-  const ValueId fresh = graph.add_constant(name, std::move(shape), data);
+  const auto owner = std::make_shared<std::vector<float>>(std::move(data));
+  const std::shared_ptr<const float> numbers(owner, owner->data());
+  const ValueId fresh = graph.add_constant(name, std::move(shape), numbers);
   if (shared) {
     graph.nodes[node].inputs[i] = fresh;
   } else {

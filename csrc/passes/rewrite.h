@@ -42,7 +42,7 @@ void replace(Graph& graph, int node, Op op, std::vector<ValueId> inputs, Attrs a
 
 ValueId add_floats(Graph& graph, const std::string& wish, Shape shape, const std::vector<double>& data);
 // Gives the node other numbers for its constant input i: under the old name, unless somebody else reads that too.
-void set_constant(Graph& graph, int node, std::size_t i, Shape shape, const std::vector<float>& data);
+void set_constant(Graph& graph, int node, std::size_t i, Shape shape, std::vector<float> data);
 
 const Value& input_value(const Graph& graph, const Node& node, std::size_t i);
 const Shape& output_shape(const Graph& graph, const Node& node);
