@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 it failed, or verify found a difference; 2 the command lin
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -52,7 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             if not args.debug:
                 warnings.simplefilter("ignore")  # torch.export's notes to its own developers
-            return int(args.run(args))
+            code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (head, less) has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's own flush at exit complains
+        return 1
     except KeyboardInterrupt:
         return _fail(args, "interrupted", 130)
     except Exception as error:
