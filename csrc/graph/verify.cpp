@@ -2,6 +2,8 @@
 // it cannot see: that a constant's data is as long as its shape says.
 #include <cmath>
 #include <limits>
+#include <set>
+#include <string>
 #include <unordered_set>
 
 #include "graph/shape.h"
@@ -120,7 +122,7 @@ enum : char { kUndefined, kInput, kConstant, kResult };
 // How each value comes about; throws on a name or a shape that breaks a rule, or two origins.
 std::vector<char> check_values(const Graph& graph) {
   std::vector<char> origin(graph.values.size(), kUndefined);
-  std::unordered_set<std::string> names;
+  std::set<std::string> names;  // ordered: a file can hold names whose hashes collide
   for (std::size_t v = 0; v < graph.values.size(); ++v) {
     const Value& value = graph.values[v];
     if (value.name.empty()) fail(ErrorCode::Graph, "value ", v, " has no name");

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "graph/graph.h"
@@ -40,7 +40,7 @@ class Container {
   std::uint64_t end_ = 0;  // of the last tensor read
   std::string graph_json_;
   std::vector<Tensor> tensors_;
-  std::unordered_map<std::string, std::size_t> by_key_;
+  std::map<std::string, std::size_t> by_key_;
 };
 
 }  // namespace sn

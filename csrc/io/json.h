@@ -9,9 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 namespace sn {
@@ -28,7 +28,7 @@ class JsonReader {
   template <class Member>
   void object(Member&& member) {
     enter('{');
-    std::unordered_set<std::string> seen;
+    std::set<std::string> seen;  // ordered: an enemy can choose keys whose hashes collide
     while (more('}', seen.empty())) {
       std::string key = string(kMaxKey);
       if (!seen.insert(key).second) error("duplicate key '" + key + "'");

@@ -1,7 +1,7 @@
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <new>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "graph/shape.h"
@@ -218,7 +218,7 @@ class SnetReader {
 
   const Limits& limits_;
   Container tensors_;
-  std::unordered_map<std::string, ValueId> by_name_;
+  std::map<std::string, ValueId> by_name_;
   std::int64_t constants_ = 0, elements_ = 0;
 };
 
