@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_random_networks(graph: Graph) -> None:
 @given(graph=networks())
 def test_each_pass_alone(name: str, graph: Graph) -> None:
     passed(graph, name)
+
+
+@settings(relaxed, max_examples=40)
+@given(networks(), st.sampled_from([None, *PASSES]))
+def test_through_the_engine(graph: Graph, disabled: str | None) -> None:
+    import sparsenet as sn
+
+    x = normal(np.random.default_rng(5), 3, *graph.inputs[0][1][1:])
+    for passes in (False, True) if disabled is None else ([disabled],):
+        y = sn.compile(graph, tune=False, passes=passes)(x)
+        reference.assert_close(y, graph, {"x": x}, c=16)
 
 
 @pytest.mark.parametrize("op", OP_STRATEGIES)
@@ -489,3 +501,60 @@ def test_a_pass_that_is_switched_off_does_not_run_and_unknown_ones_are_refused()
     assert ops(graph) == ["Conv", "Activation"]
     with pytest.raises(ValueError, match=r"no pass is named 'fuse'; the passes are .*fuse_residual"):
         graph.run_passes(["fuse"])
+
+
+# Whole families, as the frontend brings them
+
+# How much smaller half the filters make each: both sides of most weights shrink, but not at residual sums, which need
+# every branch's consent, nor at shuffles.
+FAMILIES = {
+    "conv1d": 0.85,
+    "vgg11_bn": 0.3,
+    "resnet20": 0.55,
+    "mobilenet_v2": 0.4,
+    "mobilenet_v3_small": 0.4,
+    "shufflenet_v2": 0.55,
+    "densenet121": 0.3,
+    "inception": 0.3,
+}
+
+
+def imported(name: str, pattern: str) -> Graph:
+    torch = pytest.importorskip("torch")
+    import sparsenet as sn
+    from benchmarks import models
+
+    model = models.seeded_init(models.create_small(name), 3)
+    if pattern == "convolutions":  # what prune.ln_structured does: the batch norm behind it still shifts
+        rng = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for layer in model.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.weight[torch.rand(len(layer.weight), generator=rng) < 0.5] = 0
+    else:
+        models.sparsify(model, 0.5, 4, pattern)
+    return sn.from_torch(model, (torch.zeros(2, *models.input_shape(name, small=True)),))
+
+
+def size(graph: Graph) -> int:
+    return sum(math.prod(shape) for shape in weights(graph))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_filter_pruned_families_come_out_smaller(name: str) -> None:
+    graph = imported(name, "filters")
+    after = passed(graph, batch=1)
+    assert size(after) < FAMILIES[name] * size(graph)
+    assert [n for n in after.nodes if n.op == "BatchNorm"] == [] or name == "densenet121"
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2"])
+def test_families_whose_batch_norms_still_shift(name: str) -> None:
+    graph = imported(name, "convolutions")
+    assert size(passed(graph, batch=1)) < 0.75 * size(graph)
+
+
+def test_weight_pruned_networks_keep_their_zeros() -> None:
+    graph = imported("resnet20", "unstructured")
+    after = passed(graph, batch=1)
+    assert zeros(after) / size(after) == pytest.approx(zeros(graph) / size(graph), rel=0.01)
