@@ -2,6 +2,8 @@
 #include "kernels/convtranspose/convtranspose.h"
 #include "simd/math.h"
 
+#define SN_UNROLL _Pragma("GCC unroll 16")
+
 namespace sn {
 namespace SN_ISA {
 namespace {
@@ -26,13 +28,13 @@ void copy_panel(const ConvTransposeParams& p, const float* in, int64_t q0, float
 template <int R>
 SN_INLINE void tile(const ConvTransposeParams& p, int64_t first, int64_t last, const float* at, V bias, float* to) {
   V acc[R];
-  for (int i = 0; i < R; ++i) acc[i] = bias;
+  SN_UNROLL for (int i = 0; i < R; ++i) acc[i] = bias;
   for (int64_t t = first; t < last; ++t) {
     const V w = set1(p.value[t]);
     const float* from = at + p.offset[t];
-    for (int i = 0; i < R; ++i) acc[i] = fma(w, load(from + i * VL), acc[i]);
+    SN_UNROLL for (int i = 0; i < R; ++i) acc[i] = fma(w, load(from + i * VL), acc[i]);
   }
-  for (int i = 0; i < R; ++i) store(to + i * VL, acc[i]);
+  SN_UNROLL for (int i = 0; i < R; ++i) store(to + i * VL, acc[i]);
 }
 
 // Rows q0 .. q0 + rows of phase (ry, rx) of one channel, from the flat block to their places in the output plane.

@@ -1,6 +1,7 @@
 // Depthwise convolution, written once over V. Contract: depthwise.h.
 #include "kernels/depthwise/depthwise.h"
 #include "simd/math.h"
+#include "simd/phases.h"
 
 #define SN_UNROLL _Pragma("GCC unroll 16")
 
@@ -8,37 +9,19 @@ namespace sn {
 namespace SN_ISA {
 namespace {
 
-// Copies row `in` into the sw phase rows at `to`, phase_size apart.
-SN_INLINE void split_row(const DepthwiseParams& p, const float* in, float* to) {
-  const int64_t s = p.sw, n = p.iw;
-  if (s == 1) {
-    memcpy(to + p.left, in, static_cast<size_t>(n) * sizeof(float));
-    return;
-  }
-  int64_t x = 0;
-  if (s == 2) {
-    float* even = to + p.left % 2 * p.phase_size + p.left / 2;
-    float* odd = to + (p.left + 1) % 2 * p.phase_size + (p.left + 1) / 2;
-    for (; x + 2 * VL <= n; x += 2 * VL) {
-      V e, o;
-      deinterleave(load(in + x), load(in + x + VL), e, o);
-      store(even + x / 2, e);
-      store(odd + x / 2, o);
-    }
-  }
-  for (; x < n; ++x) to[(x + p.left) % s * p.phase_size + (x + p.left) / s] = in[x];
-}
-
 void copy_block(const DepthwiseParams& p, const float* in, int64_t oy, int64_t rows, float* phases) {
   const int64_t count = (rows - 1) * p.sh + (p.kh - 1) * p.dh + 1, first = oy * p.sh - p.top;
   for (int64_t j = 0; j < count; ++j) {
     float* to = phases + j % p.sh * p.sw * p.phase_size + j / p.sh * p.pitch;
     const int64_t y = first + j;
     if (y >= 0 && y < p.ih) {
-      split_row(p, in + y * p.iw, to);
+      const float* from = in + y * p.iw;
+      split_phases(
+          p.iw, p.sw, p.left, p.phase_size, to, [&](int64_t x) { return load(from + x); },
+          [&](int64_t x, int n) { return load_n(from + x, n); });
     } else {
       for (int64_t px = 0; px < p.sw; ++px) {
-        memset(to + px * p.phase_size, 0, static_cast<size_t>(p.pitch) * sizeof(float));
+        for (int64_t x = 0; x < p.pitch; ++x) to[px * p.phase_size + x] = 0;
       }
     }
   }
@@ -92,10 +75,11 @@ struct Output {
   V bias, low, high;
 };
 
-// Outputs [y, y + RB) x [x, x + XV * VL) of the block, fewer columns where the row ends.
+// Outputs [y, y + RB) x [x, x + XV * VL) of the block, fewer columns where the row ends. Not inlined: it is long,
+// and its callers would hold many copies.
 template <int RB, int XV, class S>
-SN_INLINE void tile(S shape, const DepthwiseParams& p, const Taps& taps, const float* phases, const Output& o,
-                    int64_t y, int64_t x) {
+__attribute__((noinline)) void tile(S shape, const DepthwiseParams& p, const Taps& taps, const float* phases,
+                                    const Output& o, int64_t y, int64_t x) {
   V acc[RB][XV];
   SN_UNROLL for (int i = 0; i < RB; ++i) {
     SN_UNROLL for (int v = 0; v < XV; ++v) acc[i][v] = o.bias;

@@ -1,5 +1,6 @@
 // Pooling, written once over V. Contract: pool.h.
 #include "kernels/pool/pool.h"
+#include "simd/phases.h"
 
 namespace sn {
 namespace SN_ISA {
@@ -57,57 +58,11 @@ SN_INLINE V reduce_column_n(const float* in, int64_t pitch, int64_t rows, int n)
   return v;
 }
 
-// Reduces `rows` rows of iw columns, `pitch` apart, and deals the columns out to the phase rows.
-template <class R>
-SN_INLINE void reduce_to_phases(const WindowParams& p, const float* in, int64_t pitch, int64_t rows, float* phases,
-                                float* line) {
-  const int64_t s = p.sw, iw = p.iw;
-  if (s == 1 || s == 2) {
-    float* even = phases + (p.left % s) * p.pitch + p.left / s;
-    float* odd = phases + ((p.left + 1) % s) * p.pitch + (p.left + 1) / s;
-    int64_t x = 0;
-    if (s == 1) {
-      for (; x + VL <= iw; x += VL) store(even + x, reduce_column<R>(in + x, pitch, rows));
-      if (x < iw) {
-        const int n = static_cast<int>(iw - x);
-        store_n(even + x, reduce_column_n<R>(in + x, pitch, rows, n), n);
-      }
-      return;
-    }
-    V e, o;
-    for (; x + 2 * VL <= iw; x += 2 * VL) {
-      deinterleave(reduce_column<R>(in + x, pitch, rows), reduce_column<R>(in + x + VL, pitch, rows), e, o);
-      store(even + x / 2, e);
-      store(odd + x / 2, o);
-    }
-    if (x < iw) {
-      const int n = static_cast<int>(iw - x), n1 = n < VL ? n : VL;
-      const V a = reduce_column_n<R>(in + x, pitch, rows, n1);
-      const V b = n > VL ? reduce_column_n<R>(in + x + VL, pitch, rows, n - VL) : zero();
-      deinterleave(a, b, e, o);
-      store_n(even + x / 2, e, (n + 1) / 2);
-      store_n(odd + x / 2, o, n / 2);
-    }
-    return;
-  }
-  int64_t x = 0;
-  for (; x + VL <= iw; x += VL) store(line + x, reduce_column<R>(in + x, pitch, rows));
-  if (x < iw) {
-    const int n = static_cast<int>(iw - x);
-    store_n(line + x, reduce_column_n<R>(in + x, pitch, rows, n), n);
-  }
-  for (int64_t first = 0; first < s && first < iw; ++first) {
-    float* phase = phases + ((p.left + first) % s) * p.pitch + (p.left + first) / s;
-    for (int64_t from = first; from < iw; from += s) *phase++ = line[from];
-  }
-}
-
 // Separable: each output row first reduces its rows, then its columns, so a kh x kw window costs kh + kw.
 template <class R, bool kAverage>
 void windows(const WindowParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
   float* phases = static_cast<float*>(args.scratch);
   const int64_t total = p.sw * p.pitch + kPoolSlack;
-  float* line = phases + total;
   for (int64_t i = 0; i < total; i += VL) store(phases + i, R::identity());  // padding; the columns stand inside it
   for (int64_t task = begin; task < end; ++task) {
     const float* in = args.in[0] + task * p.ih * p.iw;
@@ -120,7 +75,11 @@ void windows(const WindowParams& p, const KernelArgs& args, int64_t begin, int64
         for (int64_t x = 0; x < p.ow; ++x) out[x] = kAverage ? 0.0f : -__builtin_inff();
         continue;
       }
-      reduce_to_phases<R>(p, in + (y0 + k0 * p.dh) * p.iw, p.dh * p.iw, k1 - k0, phases, line);
+      const float* from = in + (y0 + k0 * p.dh) * p.iw;
+      const int64_t pitch = p.dh * p.iw, count = k1 - k0;
+      split_phases(
+          p.iw, p.sw, p.left, p.pitch, phases, [&](int64_t x) { return reduce_column<R>(from + x, pitch, count); },
+          [&](int64_t x, int n) { return reduce_column_n<R>(from + x, pitch, count, n); });
       const V count_y = set1(kAverage ? p.count_y[oy] : 1.0f);
       for (int64_t x = 0; x < p.ow; x += VL) {
         V v = load(phases + p.taps[0] + x);
