@@ -203,6 +203,20 @@ bool matches_vector(const std::string& forced, const Candidate& c, const std::ve
   return false;
 }
 
+// Layers with equal keys are timed once: the same shapes, and counts of nonzero blocks within about 2 %.
+std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCounts& blocks, std::int64_t rows) {
+  const auto bucket = [](std::int64_t n) { return std::lround(std::log1p(static_cast<double>(n)) * 50); };
+  std::string key = std::to_string(bucket(nnz));
+  for (const BlockCounts::Row& row : blocks.rows) key += "," + std::to_string(bucket(row.blocks));
+  for (const std::int64_t v : {std::int64_t{q.groups}, std::int64_t{q.M}, std::int64_t{q.C}, std::int64_t{q.H},
+                               std::int64_t{q.W}, std::int64_t{q.OH}, std::int64_t{q.OW}, std::int64_t{q.KH},
+                               std::int64_t{q.KW}, std::int64_t{q.SH}, std::int64_t{q.SW}, std::int64_t{q.DH},
+                               std::int64_t{q.DW}, std::int64_t{q.linear}, std::int64_t{q.has_residual}, rows}) {
+    key += "," + std::to_string(v);
+  }
+  return key;
+}
+
 std::string milliseconds(double seconds) {
   char text[32];
   std::snprintf(text, sizeof text, "%.3f ms", seconds * 1e3);
@@ -258,7 +272,16 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
 
   Step best;
   std::string why = "cost model";
-  if (context.tuner && ranked.size() > 1) {
+  const std::string key = problem_key(q, nnz, blocks, rows);
+  if (context.tuner && context.tuner->remembered.count(key)) {
+    const Tuner::Choice& choice = context.tuner->remembered.at(key);
+    for (const Candidate& c : ranked) {
+      if (choice.kernel == c.variant.name && choice.kc == c.kc) best = builder.build(c);
+    }
+    why = choice.why;
+  }
+  if (!best.fn && context.tuner && ranked.size() > 1) {
+    Tuner::Choice choice;
     double best_sparse = 1e30, best_dense = 1e30;
     std::size_t sparse = 0, dense = 0;
     for (const Candidate& c : ranked) {
@@ -269,7 +292,11 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
       Step step = builder.build(c);
       const double seconds = context.tuner->time(step, context.batch, in_floats, out_floats);
       double& kind = c.variant.sparse ? best_sparse : best_dense;
-      if (seconds < std::min(best_sparse, best_dense)) best = std::move(step);
+      if (seconds < std::min(best_sparse, best_dense)) {
+        best = std::move(step);
+        choice.kernel = c.variant.name;
+        choice.kc = c.kc;
+      }
       kind = std::min(kind, seconds);
       if (q.linear && count >= 2) break;
     }
@@ -279,6 +306,8 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
         why += best_sparse < best_dense ? " (dense " + milliseconds(best_dense) + ")"
                                         : " (sparse " + milliseconds(best_sparse) + ")";
       }
+      choice.why = why;
+      context.tuner->remembered.emplace(key, std::move(choice));
     }
   }
   if (!best.fn) best = builder.build(ranked.front());

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <map>
+#include <string>
 
 #include "base/buffer.h"
 #include "plan/step.h"
@@ -18,6 +20,13 @@ class Tuner {
   // Seconds of one call over all tasks, on this thread: the least of a few calls on seeded data, after one that warms
   // caches and pages. Inputs (all the same) and output hold the given numbers of floats.
   double time(const Step& step, std::int64_t batch, std::size_t in_floats, std::size_t out_floats);
+
+  // What was chosen for an earlier layer of the same problem: networks repeat their blocks.
+  struct Choice {
+    std::string kernel, why;
+    std::int32_t kc = 0;
+  };
+  std::map<std::string, Choice> remembered;
 
  private:
   using Clock = std::chrono::steady_clock;
