@@ -53,7 +53,7 @@ class Row:
     network: str
     pruning: str
     zeros: float  # fraction of the graph's constants that is zero
-    errors: dict[str, float] = field(default_factory=dict)  # "avx2, 2 threads, batch 3" -> error over bound
+    errors: dict[str, float] = field(default_factory=dict)  # "avx2/2/3": ISA, threads, batch -> error over bound
 
     @property
     def worst(self) -> str:
@@ -122,7 +122,7 @@ def conformance(
                 for batch in batches:
                     y = run(x[:batch].numpy())
                     ratio = reference.worst(y, truth[:batch], limit[:batch])
-                    row.errors[f"{isa}, {count} thread{'s' * (count > 1)}, batch {batch}"] = ratio
+                    row.errors[f"{isa}/{count}/{batch}"] = ratio
         yield row
 
 
@@ -147,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--runner needs --isa")
     torch.set_num_threads(1)
     console = Console()
-    table = Table("network", "pruning", "zeros", "runs", "worst error / bound", "in", title="conformance to fp64")
+    columns = "network", "pruning", "zeros", "runs", "error / bound", "isa/threads/batch"
+    table = Table(*columns, title="conformance to fp64")
     failed = False
     for name in options.networks or names():
         with console.status(name):

@@ -5,7 +5,8 @@
     sparsify(model, 0.9, seed=1)
     x = torch.randn(1, *input_shape("resnet50"))
 
-Each also has a small form, the same architecture narrowed until a test can afford it: create_small("vgg16").
+Each also has a small form, the same architecture narrowed until a test can afford it (DenseNet is shortened, too):
+create_small("vgg16").
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ _REGISTRY: dict[str, Entry] = {
     "efficientnet_lite0": Entry(EfficientNetLite0, IMAGE, (3, 64, 64), {"width": 0.35, **_SMALL}),
     "squeezenet": Entry(SqueezeNet, IMAGE, (3, 66, 66), {"width": 0.5, **_SMALL}),
     "shufflenet_v2": Entry(ShuffleNetV2, IMAGE, (3, 64, 64), {"channels": (24, 48, 96, 192, 256), **_SMALL}),
-    "densenet121": Entry(DenseNet, IMAGE, (3, 64, 64), {"growth": 8, "stem": 16, **_SMALL}),
+    "densenet121": Entry(DenseNet, IMAGE, (3, 64, 64), {"growth": 8, "stem": 16, "depths": (3, 6, 8, 4), **_SMALL}),
     "inception": Entry(InceptionNet, IMAGE, (3, 75, 75), {"width": 8, **_SMALL}),
 }
 
