@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import strategies as s
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_networks import Network, networks
 
 import sparsenet as sn
 from sparsenet import _core, reference
@@ -18,15 +18,15 @@ def as_list(y: object) -> list[np.ndarray]:
 
 
 @settings(QUICK, max_examples=60)
-@given(s.networks(max_blocks=6), st.sampled_from(_core.isas()), st.sampled_from([1, 2]), st.booleans(), st.booleans())
-def test_equals_the_reference(net: s.Network, isa: str, threads: int, tune: bool, passes: bool) -> None:
+@given(networks(max_blocks=6), st.sampled_from(_core.isas()), st.sampled_from([1, 2]), st.booleans(), st.booleans())
+def test_equals_the_reference(net: Network, isa: str, threads: int, tune: bool, passes: bool) -> None:
     engine = sn.compile(net.graph, isa=isa, threads=threads, tune=tune, tune_seconds=0.02, passes=passes)
     reference.assert_close(as_list(engine(net.feeds)), net.graph, net.feeds)
 
 
 @QUICK
-@given(s.networks(), st.sampled_from(_core.isas()))
-def test_each_layer_alone_equals_the_reference(net: s.Network, isa: str) -> None:
+@given(networks(), st.sampled_from(_core.isas()))
+def test_each_layer_alone_equals_the_reference(net: Network, isa: str) -> None:
     """After the passes, so that fused epilogues and shrunk layers are what is tested."""
     graph = sn.compile(net.graph, tune=False).graph
     for node, one, feeds in reference.layers(graph, net.feeds):
@@ -35,8 +35,8 @@ def test_each_layer_alone_equals_the_reference(net: s.Network, isa: str) -> None
 
 
 @QUICK
-@given(s.networks(), st.sampled_from(_core.isas()))
-def test_passes_keep_the_function(net: s.Network, isa: str) -> None:
+@given(networks(), st.sampled_from(_core.isas()))
+def test_passes_keep_the_function(net: Network, isa: str) -> None:
     """In exact arithmetic: the graph after the passes and the graph before, both in fp64."""
     graph = sn.compile(net.graph, tune=False, isa=isa).graph
     before, after = reference.run(net.graph, net.feeds), reference.run(graph, net.feeds)
@@ -45,16 +45,16 @@ def test_passes_keep_the_function(net: s.Network, isa: str) -> None:
 
 
 @QUICK
-@given(s.networks(), st.sampled_from(_core.isas()))
-def test_two_threads_give_the_same_bits(net: s.Network, isa: str) -> None:
+@given(networks(), st.sampled_from(_core.isas()))
+def test_two_threads_give_the_same_bits(net: Network, isa: str) -> None:
     one, two = (sn.compile(net.graph, threads=t, tune=False, isa=isa) for t in (1, 2))
     for a, b in zip(as_list(one(net.feeds)), as_list(two(net.feeds)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @QUICK
-@given(s.networks(), st.sampled_from(_core.isas()))
-def test_a_batch_is_its_samples(net: s.Network, isa: str) -> None:
+@given(networks(), st.sampled_from(_core.isas()))
+def test_a_batch_is_its_samples(net: Network, isa: str) -> None:
     """Within rounding: fully connected layers may sum in another order for another batch."""
     engine = sn.compile(net.graph, tune=False, isa=isa)
     x = net.feeds["x"]

@@ -11,6 +11,7 @@ import pytest
 import strategies as s
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_networks import Network, networks
 from test_kernels import not_depthwise
 
 import sparsenet as sn
@@ -56,8 +57,8 @@ def test_every_op_runs_and_equals_the_reference(op: str) -> None:
 
 
 @settings(QUICK, max_examples=60)
-@given(s.networks(), THREADS, st.booleans())
-def test_networks_equal_the_cpp_engine_and_the_reference(net: s.Network, threads: int, passes: bool) -> None:
+@given(networks(), THREADS, st.booleans())
+def test_networks_equal_the_cpp_engine_and_the_reference(net: Network, threads: int, passes: bool) -> None:
     ours = compiled(net.graph, threads=threads, passes=passes)(net.feeds)
     theirs = sn.compile(net.graph, tune=False, passes=passes)(net.feeds)
     reference.assert_close(ours, net.graph, net.feeds)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import strategies as s
 from hypothesis import HealthCheck, given, settings
+from small_networks import Network, networks
 
 import sparsenet as sn
 from sparsenet import reference
@@ -14,8 +15,8 @@ QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(Heal
 
 
 @QUICK
-@given(s.networks())
-def test_shapes_are_those_the_graph_infers(net: s.Network) -> None:
+@given(networks())
+def test_shapes_are_those_the_graph_infers(net: Network) -> None:
     batch = len(net.feeds["x"])
     for name, value in reference.run(net.graph, net.feeds, values=True).items():
         assert value.shape == (batch, *net.graph.shape(name)[1:])
@@ -23,8 +24,8 @@ def test_shapes_are_those_the_graph_infers(net: s.Network) -> None:
 
 
 @QUICK
-@given(s.networks())
-def test_fp32_networks_are_within_the_statistical_bound_and_each_layer_within_its_own(net: s.Network) -> None:
+@given(networks())
+def test_fp32_networks_are_within_the_statistical_bound_and_each_layer_within_its_own(net: Network) -> None:
     values = reference.run(net.graph, net.feeds, np.float32, values=True)
     outputs = [values[name] for name, _ in net.graph.outputs]
     reference.assert_close(outputs, net.graph, net.feeds)
@@ -32,8 +33,8 @@ def test_fp32_networks_are_within_the_statistical_bound_and_each_layer_within_it
 
 
 @QUICK
-@given(s.networks())
-def test_layers_chain_up_to_the_network(net: s.Network) -> None:
+@given(networks())
+def test_layers_chain_up_to_the_network(net: Network) -> None:
     values = reference.run(net.graph, net.feeds, values=True)
     for node, graph, feeds in reference.layers(net.graph, net.feeds):
         ((name, y),) = reference.run(graph, feeds).items()
@@ -42,8 +43,8 @@ def test_layers_chain_up_to_the_network(net: s.Network) -> None:
 
 
 @QUICK
-@given(s.networks(max_blocks=6))
-def test_the_bound_stays_meaningful_in_depth(net: s.Network) -> None:
+@given(networks(max_blocks=6))
+def test_the_bound_stays_meaningful_in_depth(net: Network) -> None:
     """The statistical bound of an output is small beside the output itself, and no larger than the worst case."""
     y, limit = reference.run(net.graph, net.feeds), reference.bound(net.graph, net.feeds)
     worst_case = reference.bound(net.graph, net.feeds, statistical=False)
