@@ -12,7 +12,7 @@ namespace {
 // benchmarks/kernels.py on the machines of docs/performance.md; tuning replaces them where it matters.
 constexpr double kSegmentCycles = 20;  // one row block in one k-block: the loop's mispredicted end, start/end loads
 constexpr double kSumCycles = 1.5;     // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
-constexpr double kFarLoad = 0.35;      // more for a panel vector from L2 than from L1
+constexpr double kFarLoad = 0.7;       // more for a panel vector from L2 than from L1
 constexpr double kRunCycles = 6;       // one piece of a panel row copied from one image row
 constexpr double kL1Share = 0.85;      // of L1 for the panel; the rest is for weights and sums on their way
 constexpr double kL2Share = 0.5;       // of L2 likewise; dense panels always go there, read once for each row block
@@ -20,9 +20,10 @@ constexpr double kL2Share = 0.5;       // of L2 likewise; dense panels always go
 // The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
 constexpr int kLinearBlock = 4096;
 
-double fma_bound(int br, int bc, int r, bool far) {
+// `far`: the share of the panel that L1 does not hold.
+double fma_bound(int br, int bc, int r, double far) {
   const double fma = br * bc * r / 2.0;
-  const double loads = (1 + bc * (r + br)) / 2.0 + (far ? kFarLoad * bc * r : 0.0);
+  const double loads = (1 + bc * (r + br)) / 2.0 + far * kFarLoad * bc * r;
   const double chain = br * r < 4 ? 2.0 * bc : 0;  // even two sets of accumulators then wait for their own latency
   return std::max({fma, loads, chain});
 }
@@ -40,7 +41,8 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
   const double k_blocks = std::ceil(static_cast<double>(q.K) / kc);
   const double pack = q.K * copy_cycles(q, v.tile(), v.r) * q.groups;
   const double sums = v.br * v.r * (2 * k_blocks - 1) * kSumCycles;
-  const bool far = static_cast<double>(kc) * v.tile() * sizeof(float) > static_cast<double>(l1_bytes());
+  const double panel = static_cast<double>(kc) * v.tile() * sizeof(float);
+  const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
   double multiply = row_blocks * (k_blocks * kSegmentCycles + sums);
   if (v.sparse) {
     multiply += static_cast<double>(blocks) * fma_bound(v.br, v.bc, v.r, far);
