@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         checks.append(_check(info.name, "output", y, expected[info.name], slack * limits[info.name]))
     if args.layers:
         with progress("comparing layer by layer"):
-            checks += _layer_checks(engine.graph, inputs, engine_options(args))
+            checks += _layer_checks(engine, inputs, engine_options(args))
     bad = [check for check in checks if not check["ok"]]
     if args.json:
         print_json({"model": source.name, "against": against, "isa": engine.isa, "ok": not bad, "checks": checks})
@@ -134,15 +134,16 @@ def _check(name: str, what: str, got: Any, expected: Any, limit: Any) -> dict[st
 
 
 def _layer_checks(
-    graph: sparsenet.Graph, inputs: dict[str, FloatArray], options: dict[str, Any]
+    engine: sparsenet.Engine, inputs: dict[str, FloatArray], options: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Every node alone, on the fp32 inputs it has in the network, so that errors do not pile up."""
+    """Every node alone, with its kernel and the fp32 inputs it has in the network, so that errors do not pile up."""
+    kernels = {step.node: step.kernel for step in engine.steps} if options["backend"] == "cpp" else {}
     checks = []
-    for node, alone, fed in reference.layers(graph, inputs):
-        engine = sparsenet.compile(alone, passes=False, **(options | {"tune": False}))
-        got = np.asarray(as_tuple(engine(fed))[0], np.float64)
+    for node, alone, fed in reference.layers(engine.graph, inputs):
+        one = sparsenet.compile(alone, passes=False, **(options | {"tune": False, "kernel": kernels.get(node.name)}))
+        got = np.asarray(as_tuple(one(fed))[0], np.float64)
         limit = reference.bound(alone, fed)
         [(output, expected)] = reference.run(alone, fed).items()
-        kernels = ", ".join(step.kernel for step in engine.steps)
-        checks.append(_check(node.name, f"{node.op}: {kernels}", got, expected, limit[output]))
+        told = ", ".join(step.kernel for step in one.steps)
+        checks.append(_check(node.name, f"{node.op}: {told}" if told else node.op, got, expected, limit[output]))
     return checks
