@@ -32,6 +32,8 @@ const Case kConvs[] = {
     {1, 4, 1, 70, 6, 1, 7, 2, 0, 3, 0, 3, 1, 1, 0.5, 1, true, false, false, 1},
     {1, 5, 6, 6, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1.0, 1, true, false, false, 1},
     {1, 40, 20, 20, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.0, 1, true, false, true, 1},
+    {1, 3, 11, 12, 4, 2, 2, 7, 1, 0, 0, 1, 1, 1, 0.3, 1, true, false, false, 1},
+    {1, 2, 9, 9, 4, 1, 1, 100, 0, 0, 0, 0, 1, 1, 0.3, 1, true, false, false, 1},
     {9, 130, 4, 5, 31, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.95, 1, true, true, true, 2},
 };
 
@@ -205,11 +207,20 @@ void forcing() {
   CHECK_THROWS(ErrorCode::InvalidArgument, "no layer", conv_matches(kConvs[0], "scalar", "spmm_1x1_r3_none"));
 }
 
+void windows_too_wide() {
+  Case c = kConvs[0];
+  c.left = c.right = c.dilation = 1 << 29;
+  c.top = c.bottom = 0;
+  c.KH = 1;
+  CHECK_THROWS(ErrorCode::Shape, "padded pixels", conv_matches(c, "scalar", ""));
+}
+
 }  // namespace
 
 int main() {
   RUN(convolutions);
   RUN(fully_connected);
   RUN(forcing);
+  RUN(windows_too_wide);
   return check::finish();
 }

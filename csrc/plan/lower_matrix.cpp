@@ -21,6 +21,9 @@ constexpr double kHopeless = 2.5;
 // as fast as the panel kernels.
 constexpr std::int64_t kVectorBatch = 4;
 
+// A channel's rows in scratch: 1 GiB. Real layers need kilobytes; a hostile dilation could ask for all memory.
+constexpr std::int64_t kLargestBand = std::int64_t{1} << 28;
+
 // Everything a matrix step needs, in one allocation that the step owns.
 struct Layer {
   MatrixProblem q{};
@@ -98,6 +101,11 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
     q.W = q.OW = q.H * q.W;
     q.H = q.OH = 1;
     q.flat = true;
+  }
+  if (band_floats(q, kMaxTile) > kLargestBand) {
+    fail(ErrorCode::Shape, "node '", node.name, "': the window with its dilation and padding spans ",
+         band_floats(q, kMaxTile), " padded pixels of a channel, more than the ", kLargestBand,
+         " that kernels can hold");
   }
   const auto beyond_l2 = [](std::int64_t floats) { return floats * sizeof(float) > l2_bytes(); };
   q.far_input = beyond_l2(static_cast<std::int64_t>(q.groups) * q.C * q.H * q.W);

@@ -53,14 +53,14 @@ struct Band {
   int piece_count;
   int32_t first_row, first_column;       // of the band, in the image; negative in the padding
   int32_t row_begin, row_end, row_step;  // rows of the band that hold image rows
-  int32_t pitch;                         // floats a phase of a row
+  int32_t phases, pitch;                 // floats a phase of a row: pitch
 
   // Tile [p0, p0 + n). `data` is all zero afterwards; only what lies inside the image is ever written to it.
   void plan(const MatrixProblem& q, int64_t p0, int n, float* data);
   void load(const MatrixProblem& q, const float* plane, float* data) const;
 
   int32_t tap(const MatrixProblem& q, int kh, int kw) const {
-    return (kh * q.DH * q.SW + kw * q.DW % q.SW) * pitch + kw * q.DW / q.SW;
+    return (kh * q.DH * phases + kw * q.DW % q.SW) * pitch + kw * q.DW / q.SW;
   }
 };
 
@@ -72,8 +72,9 @@ inline __attribute__((noinline)) void Band::plan(const MatrixProblem& q, int64_t
   first_column = (one_row ? ow0 * q.SW : 0) - q.PL;
   const int32_t columns = ((one_row ? n : q.OW) - 1) * q.SW + (q.KW - 1) * q.DW + 1;
   pitch = (columns + q.SW - 1) / q.SW;
+  phases = q.SW < columns ? q.SW : columns;  // a stride beyond the window leaves phases without a column
   const int32_t height = (oh1 - oh0) * q.SH + (q.KH - 1) * q.DH + 1;
-  zero_row(data, height * q.SW * pitch + VL);
+  zero_row(data, height * phases * pitch + VL);
 
   // A single tap at stride SH sees every SH-th row; a taller window may skip some too, but they cost little.
   row_step = q.KH == 1 ? q.SH : 1;
@@ -82,14 +83,14 @@ inline __attribute__((noinline)) void Band::plan(const MatrixProblem& q, int64_t
   piece_count = 0;
   for (int at = 0, oh = oh0, ow = ow0; at < n; ++oh, ow = 0) {
     const int32_t len = q.OW - ow < n - at ? q.OW - ow : n - at;
-    const int32_t from = (oh - oh0) * q.SH * q.SW * pitch + (one_row ? 0 : ow);
+    const int32_t from = (oh - oh0) * q.SH * phases * pitch + (one_row ? 0 : ow);
     for (int32_t i = 0; i < len; i += VL) pieces[piece_count++] = {from + i, at + i};
     at += len;
   }
 }
 
 inline void Band::load(const MatrixProblem& q, const float* plane, float* data) const {
-  for (int32_t ph = 0; ph < q.SW; ++ph) {
+  for (int32_t ph = 0; ph < phases; ++ph) {
     bool seen = false;
     for (int kw = 0; kw < q.KW && !seen; ++kw) seen = kw * q.DW % q.SW == ph;
     if (!seen) continue;
@@ -102,7 +103,7 @@ inline void Band::load(const MatrixProblem& q, const float* plane, float* data) 
     const float* src = plane + static_cast<int64_t>(first_row) * q.W + column + static_cast<int64_t>(begin) * q.SW;
     float* dst = data + ph * pitch + begin;
     for (int32_t r = row_begin; r < row_end; r += row_step) {
-      copy_strided(dst + static_cast<int64_t>(r) * q.SW * pitch, src + static_cast<int64_t>(r) * q.W, end - begin,
+      copy_strided(dst + static_cast<int64_t>(r) * phases * pitch, src + static_cast<int64_t>(r) * q.W, end - begin,
                    q.SW);
     }
   }

@@ -86,7 +86,8 @@ static inline std::int64_t band_floats(const MatrixProblem& q, std::int64_t tile
   if (q.flat || q.linear) return 0;
   const std::int64_t columns =
       (q.OW - 1) * static_cast<std::int64_t>(q.SW) + (q.KW - 1) * static_cast<std::int64_t>(q.DW) + 1;
-  return band_rows(q, tile) * (columns + q.SW - 1) + 2 * kMaxLanes;
+  const std::int64_t pitch = (columns + q.SW - 1) / q.SW, phases = q.SW < columns ? q.SW : columns;
+  return band_rows(q, tile) * phases * pitch + 2 * kMaxLanes;
 }
 
 static inline std::size_t panel_scratch_bytes(const MatrixProblem& q, const PanelVariant& v) {
