@@ -36,23 +36,20 @@ SN_INLINE V sub(V a, V b) { return {a.v - b.v}; }
 SN_INLINE V mul(V a, V b) { return {a.v * b.v}; }
 SN_INLINE V div(V a, V b) { return {a.v / b.v}; }
 SN_INLINE V fma(V a, V b, V c) { return {a.v * b.v + c.v}; }  // a*b + c; one rounding where the ISA has it
-// m ? a : b without a branch, which GCC would make of it and real data would mispredict
-SN_INLINE V pick(bool m, V a, V b) {
-  uint32_t x, y;
-  memcpy(&x, &a, sizeof x), memcpy(&y, &b, sizeof y);
-  x = y ^ ((x ^ y) & (0u - static_cast<uint32_t>(m)));
-  memcpy(&a, &x, sizeof x);
-  return a;
-}
-// b where either is NaN. Of variables GCC makes one instruction, of a constant a branch.
-SN_INLINE V max(V a, V b) { return __builtin_constant_p(a.v) ? pick(a.v > b.v, a, b) : V{a.v > b.v ? a.v : b.v}; }
-SN_INLINE V min(V a, V b) { return __builtin_constant_p(a.v) ? pick(a.v < b.v, a, b) : V{a.v < b.v ? a.v : b.v}; }
+SN_INLINE V max(V a, V b) { return {a.v > b.v ? a.v : b.v}; }  // b where either is NaN
+SN_INLINE V min(V a, V b) { return {a.v < b.v ? a.v : b.v}; }
 SN_INLINE V abs(V a) { return {std::fabs(a.v)}; }
 SN_INLINE V sqrt(V a) { return {std::sqrt(a.v)}; }
 SN_INLINE V nearest(V a) { return {std::nearbyint(a.v)}; }  // to an integer, ties to even
 SN_INLINE V scale2(V a, V n) { return {std::ldexp(a.v, static_cast<int>(n.v))}; }  // a * 2^n, n integral in [-126, 127]
 SN_INLINE M lt(V a, V b) { return {a.v < b.v}; }
-SN_INLINE V select(M m, V a, V b) { return pick(m.m, a, b); }  // m ? a : b
+SN_INLINE V select(M m, V a, V b) {  // m ? a : b; with bits, as GCC would make a branch and real data mispredict it
+  uint32_t x, y;
+  memcpy(&x, &a, sizeof x), memcpy(&y, &b, sizeof y);
+  x = y ^ ((x ^ y) & (0u - static_cast<uint32_t>(m.m)));
+  memcpy(&a, &x, sizeof x);
+  return a;
+}
 SN_INLINE float hsum(V a) { return a.v; }
 SN_INLINE float hmax(V a) { return a.v; }
 
