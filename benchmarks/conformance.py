@@ -1,6 +1,6 @@
 """Every network, dense and pruned, on every instruction set, thread count and batch size, against PyTorch in fp64.
 
-    python -m benchmarks.conformance                      # all networks at full size: about an hour on one core
+    python -m benchmarks.conformance                      # all networks at full size: a long run
     python -m benchmarks.conformance --small              # the same architectures narrowed: minutes
     python -m benchmarks.conformance resnet50 --isa avx2
     python -m benchmarks.conformance --small --isa neon --runner "qemu-aarch64 -L /usr/aarch64-linux-gnu sparsenet-run"

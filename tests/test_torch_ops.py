@@ -11,21 +11,12 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch_checks import assert_graph_matches
+from torch_checks import Forward, assert_graph_matches
 
 import sparsenet as sn
 
 torch.set_num_threads(1)
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-class Forward(nn.Module):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(x)
 
 
 def check(module: nn.Module | Callable[[Tensor], Any], shape: tuple[int, ...], ops: set[str] | None = None) -> sn.Graph:

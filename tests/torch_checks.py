@@ -1,18 +1,35 @@
-"""Holds an imported graph against the module it came from."""
+"""Holds an imported graph against the module it came from; modules for that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sparsenet import Graph, reference
 
 # fp64 against fp64: the bounds of fp32, scaled by the ratio of the two unit roundoffs.
 FP64_OVER_FP32 = 2.0**-29
+
+
+class Forward(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
+
+
+def small_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 4, 1))
 
 
 def in_double(module: torch.nn.Module, inputs: Any) -> list[np.ndarray[Any, Any]]:
