@@ -55,7 +55,7 @@ def node_path(node: fx.Node) -> str:
 
 
 def source_line(node: fx.Node) -> str:
-    """The innermost line of the user's own code, as "model.py:12: `y = f(x)`"; empty if there is none (a Sequential)."""
+    """The innermost line of the user's own code, as "model.py:12: `y = f(x)`"; empty if there is none."""
     frames = list(_FRAME.finditer(node.meta.get("stack_trace") or ""))
     own = [f for f in frames if not f["file"].startswith(_TORCH) and not f["file"].startswith("torch/")]
     return f"{own[-1]['file']}:{own[-1]['line']}: `{own[-1]['code'].strip()}`" if own else ""
