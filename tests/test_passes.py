@@ -440,6 +440,34 @@ def test_channel_shuffle_loses_a_place_of_each_group() -> None:
     assert [(n.attrs["start"], n.attrs["end"]) for n in after.nodes if n.op == "Slice"] == [(0, 2), (2, 6)]
 
 
+def test_concatenated_constants_that_differ_are_none() -> None:
+    net = Net()
+    parts = [net.conv(net.x, 4, dead=[1], bias=bias) for bias in (np.arange(1, 5), np.arange(2, 6))]
+    after = passed(net.done(net.conv(net.op("Concat", *parts, axis=2), 5, 1)))
+    assert weights(after) == [(4, 3, 3, 3), (4, 3, 3, 3), (5, 4, 1, 1)]
+
+
+def test_constant_operand_that_gives_the_sum_its_shape_stays() -> None:
+    net = Net()
+    dead, live = net.conv(net.x, 4, dead=range(4)), net.global_pool(net.conv(net.x, 4))
+    assert "Add" in ops(passed(net.done(net.op("Add", dead, live))))
+
+
+def test_operands_whose_channels_lie_on_different_axes_stay_whole() -> None:
+    net = Net(channels=4, size=(8,))
+    along_1 = net.conv(net.x, 6)
+    along_2 = net.linear(net.conv(net.x, 6), 8)
+    after = passed(net.done(net.linear(net.op("Mul", along_1, along_2), 5, unread=[0, 3])))
+    assert sorted(weights(after)) == [(5, 8), (6, 4, 3), (6, 4, 3), (8, 8)]
+
+
+def test_every_other_channel() -> None:
+    net = Net()
+    x = net.op("Slice", net.conv(net.x, 8, dead=[0, 1, 2], bias=None), axis=1, start=1, end=8, step=2)
+    after = passed(net.done(net.conv(x, 5, unread=[3])))
+    assert weights(after) == [(8, 3, 3, 3), (5, 4, 3, 3)]  # steps are not followed
+
+
 def test_zero_padded_shortcut() -> None:
     """CIFAR ResNets: the shortcut skips every other pixel and pads with channels of zeros."""
     net = Net()
