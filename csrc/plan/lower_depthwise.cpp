@@ -9,7 +9,7 @@
 namespace sn {
 namespace {
 
-constexpr std::int64_t kBlockFloats = 6144;  // phase planes of a block: 24 KB, leaving room in an L1 of 32 KB
+constexpr std::int64_t kBlockFloats = 4096;  // phase planes of a block: 16 KB, and there are two sets of them
 
 // Rows to a block, and the phase planes of a block.
 void lay_out(DepthwiseParams& p) {
@@ -97,7 +97,7 @@ Step lower_depthwise(const LowerContext& context, const Node& node) {
   p.has_residual = node.has_input(3);
   set_epilogue(p, epilogue_of(node));
 
-  const std::size_t floats = static_cast<std::size_t>(p.sh * p.sw * p.phase_size + kDepthwiseSlack);
+  const auto floats = static_cast<std::size_t>(2 * (p.sh * p.sw * p.phase_size + kDepthwiseSlack));
   const double pixels = static_cast<double>(out.h * out.w);
   Step step = make_step(context, node, depthwise_kernel(choose(p), context.isa), depthwise_tasks, std::move(owned));
   step.scratch_bytes = align_up(floats * sizeof(float));

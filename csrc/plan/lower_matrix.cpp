@@ -111,9 +111,10 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
          band_floats(q, kMaxTile), " padded pixels of a channel, more than the ", kLargestBand,
          " that kernels can hold");
   }
-  const auto beyond_l2 = [](std::int64_t floats) { return floats * sizeof(float) > l2_bytes(); };
-  q.far_input = beyond_l2(static_cast<std::int64_t>(q.groups) * q.C * q.H * q.W);
-  q.far_output = beyond_l2(static_cast<std::int64_t>(q.groups) * q.M * q.OH * q.OW);
+  // What one image reads and writes; where that exceeds L2, neither is there when its turn comes.
+  const std::int64_t in = static_cast<std::int64_t>(q.groups) * q.C * q.H * q.W;
+  const std::int64_t out = static_cast<std::int64_t>(q.groups) * q.M * q.OH * q.OW * (node.has_input(3) ? 2 : 1);
+  q.far = static_cast<std::size_t>(in + out) * sizeof(float) > l2_bytes();
   return q;
 }
 

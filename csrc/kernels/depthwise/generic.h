@@ -9,19 +9,23 @@ namespace sn {
 namespace SN_ISA {
 namespace {
 
-void copy_block(const DepthwiseParams& p, const float* in, int64_t oy, int64_t rows, float* phases) {
+void copy_block(const DepthwiseParams& p, const float* input, int64_t task, float* phases) {
+  const float* in = input + task / p.blocks * p.ih * p.iw;
+  const int64_t oy = task % p.blocks * p.block_rows;
+  const int64_t rows = p.oh - oy < p.block_rows ? p.oh - oy : p.block_rows;
   const int64_t count = (rows - 1) * p.sh + (p.kh - 1) * p.dh + 1, first = oy * p.sh - p.top;
-  for (int64_t j = 0; j < count; ++j) {
-    float* to = phases + j % p.sh * p.sw * p.phase_size + j / p.sh * p.pitch;
-    const int64_t y = first + j;
-    if (y >= 0 && y < p.ih) {
-      const float* from = in + y * p.iw;
-      split_phases(
-          p.iw, p.sw, p.left, p.phase_size, to, [&](int64_t x) { return load(from + x); },
-          [&](int64_t x, int n) { return load_n(from + x, n); });
-    } else {
-      for (int64_t px = 0; px < p.sw; ++px) {
-        for (int64_t x = 0; x < p.pitch; ++x) to[px * p.phase_size + x] = 0;
+  for (int64_t py = 0; py < p.sh && py < count; ++py) {
+    float* to = phases + py * p.sw * p.phase_size;
+    for (int64_t y = first + py; y < first + count; y += p.sh, to += p.pitch) {
+      if (y >= 0 && y < p.ih) {
+        const float* from = in + y * p.iw;
+        split_phases(
+            p.iw, p.sw, p.left, p.phase_size, to, [&](int64_t x) { return load(from + x); },
+            [&](int64_t x, int n) { return load_n(from + x, n); });
+      } else {
+        for (int64_t px = 0; px < p.sw; ++px) {
+          for (int64_t x = 0; x < p.pitch; ++x) to[px * p.phase_size + x] = 0;
+        }
       }
     }
   }
@@ -120,13 +124,17 @@ void block(S shape, const DepthwiseParams& p, const Taps& taps, const float* pha
 
 template <int kK, int kS>
 void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
+  // Two sets of phase planes: the next block is copied before this one is computed, or loads would overtake the
+  // stores that they depend on. The columns of padding, which no copy touches, stay zero.
+  const int64_t set = p.sh * p.sw * p.phase_size + kDepthwiseSlack;
   float* phases = static_cast<float*>(args.scratch);
-  // The columns of padding, which no copy touches, stay zero.
-  memset(phases, 0, static_cast<size_t>(p.sh * p.sw * p.phase_size + kDepthwiseSlack) * sizeof(float));
+  float* next = phases + set;
+  memset(phases, 0, static_cast<size_t>(2 * set) * sizeof(float));
+  copy_block(p, args.in[0], begin, phases);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t plane = task / p.blocks, oy = task % p.blocks * p.block_rows;
     const int64_t rows = p.oh - oy < p.block_rows ? p.oh - oy : p.block_rows;
-    copy_block(p, args.in[0] + plane * p.ih * p.iw, oy, rows, phases);
+    if (task + 1 < end) copy_block(p, args.in[0], task + 1, next);
     for (int64_t j = 0; j < p.multiplier; ++j) {
       const int64_t m = plane % p.channels * p.multiplier + j;
       const int64_t at = ((plane * p.multiplier + j) * p.oh + oy) * p.ow, n = rows * p.ow;
@@ -147,6 +155,8 @@ void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, 
         store_n(o.out + i, apply(p.after.act, load_n(o.out + i, k), a, b), k);
       }
     }
+    float* done = phases;
+    phases = next, next = done;
   }
 }
 

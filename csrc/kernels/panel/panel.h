@@ -38,9 +38,9 @@ struct MatrixProblem {
   std::int32_t groups, M, K;  // M, K: per group
   std::int32_t C, H, W, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
   bool linear;
-  bool flat;                   // 1x1, stride 1, no padding: H = OH = 1, W = OW = all pixels
-  bool has_residual;           // args.in[1]
-  bool far_input, far_output;  // an image of it exceeds L2: fetch ahead
+  bool flat;          // 1x1, stride 1, no padding: H = OH = 1, W = OW = all pixels
+  bool has_residual;  // args.in[1]
+  bool far;           // what an image reads and writes exceeds L2: fetch ahead
   PackedWeights w;
   const float* bias;  // [groups * M], never null
   Epilogue epilogue;
