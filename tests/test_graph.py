@@ -215,12 +215,13 @@ def test_stubs_know_every_name() -> None:
         assert {name for name in vars(kind) if not name.startswith("_")} == stubbed
 
 
-def test_import_needs_only_numpy() -> None:
+def test_import_needs_only_numpy(tmp_path: Path) -> None:
     code = (
         "import sys; import sparsenet as sn; sn.Graph; sn.errors.GraphError; assert sn.__version__;"
         "assert not {'torch', 'numba', 'scipy', 'cffi', 'onnx'} & set(sys.modules), sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    # Elsewhere: `python -c` would import the source tree of the working directory, not what is installed.
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     assert {"Graph", "from_torch", "load", "compile", "Engine", "InferenceSession"} <= set(dir(sn))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = sn.nonsense

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_no_cpu_between_calls() -> None:
     assert time.process_time() - before < 0.01
 
 
-def test_a_forked_child_can_run_the_parents_engine() -> None:
+def test_a_forked_child_can_run_the_parents_engine(tmp_path: Path) -> None:
     """Workers do not survive a fork; the child must neither wait for them nor hang when it drops the engine."""
     code = """
 import os, sys
@@ -125,4 +126,4 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
     environment = {**os.environ, "TESTS": os.path.dirname(__file__)}
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
-    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, env=environment, cwd=tmp_path, timeout=60, check=False).returncode == 0
