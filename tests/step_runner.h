@@ -116,7 +116,8 @@ inline void run_case(const Case& c, double tolerance, const Reference& reference
       for (const Floats& v : inputs) in.emplace_back(v);
       Guarded out(Floats(static_cast<std::size_t>(count), std::numeric_limits<float>::quiet_NaN()));
       sn::AlignedBuffer scratch(step.scratch_bytes);
-      if (scratch.size()) std::memset(scratch.as<>(), 0xff, scratch.size());  // NaNs: scratch holds what the last step left there
+      if (scratch.size())
+        std::memset(scratch.as<>(), 0xff, scratch.size());  // NaNs: scratch holds what the last step left there
       sn::KernelArgs args{};
       for (std::size_t i = 0; i < in.size(); ++i) args.in[i] = in[i].data();
       args.out = out.data(), args.batch = batch, args.scratch = scratch.as<>();

@@ -1,8 +1,8 @@
 // Elementary functions and activations over Vec. Include after a simd/<isa>.h, in files with that ISA's flags.
 //
 // Coefficients: our own minimax fits (Lawson iteration in fp64 on 4000 Chebyshev nodes), rounded to fp32.
-// Largest error measured over dense sweeps against fp64 (tests/kernels_eltwise.cpp holds those that are ops to them), in ulp
-// of the result: exp 1, tanh 1.2, sigmoid 2.5, erf 2.4. SiLU and the two GELUs are within 2 ulp of x, not of the
+// Largest error measured over dense sweeps against fp64 (tests/kernels_eltwise.cpp holds those that are ops to them),
+// in ulp of the result: exp 1, tanh 1.2, sigmoid 2.5, erf 2.4. SiLU and the two GELUs are within 2 ulp of x, not of the
 // result: like every x * (1 + erf(x)) they cancel where x is negative. Every function returns NaN for NaN.
 #pragma once
 
