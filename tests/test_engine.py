@@ -1,4 +1,7 @@
-"""The Python engine: what it takes, what it gives back, what it refuses and in which words."""
+"""The Python engine: what it takes, what it gives back, what it refuses and in which words.
+
+The file is long because one pair of small engines goes through everything a user can do to an engine.
+"""
 
 from __future__ import annotations
 

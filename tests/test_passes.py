@@ -1,4 +1,7 @@
-"""Every pass leaves the function alone: on against off in fp64, and the shapes it should come to."""
+"""Every pass leaves the function alone: on against off in fp64, and the shapes it should come to.
+
+The file is long because each rule of each pass has a small network of its own, and all share a few helpers.
+"""
 
 from __future__ import annotations
 
