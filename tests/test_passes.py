@@ -246,6 +246,14 @@ def test_batch_norm_stays_where_others_read_the_convolution() -> None:
     assert ops(passed(net.done(net.bn(x)), "fold_batchnorm")) == ["Conv", "BatchNorm"]
 
 
+def test_batch_norm_stays_behind_a_residual() -> None:
+    net = Net(channels=4)
+    b = net.constant(normal(net.rng, 4))
+    attrs = {"stride": [1, 1], "padding": [1] * 4, "dilation": [1, 1]}
+    x = net.op("Conv", net.x, net.constant(normal(net.rng, 4, 4, 3, 3)), b, net.x, **attrs)
+    assert ops(passed(net.done(net.bn(x)), "fold_batchnorm")) == ["Conv", "BatchNorm"]
+
+
 def test_activation_joins_its_producer_unless_others_read_that() -> None:
     net = Net()
     x = net.act(net.conv(net.x, 4), "silu")
