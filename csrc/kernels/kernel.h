@@ -22,6 +22,7 @@ using KernelFn = void (*)(const void* params, const KernelArgs& args, std::int64
 using TasksFn = std::int64_t (*)(const void* params, std::int64_t batch) noexcept;
 
 // y = act(x), as an epilogue or on its own. a, b: see ops.inc.
+// clang-format off
 #define SN_EACH_ACT(F)                                                                          \
   F(none) F(relu) F(clip) F(leaky_relu) F(silu) F(hard_swish) F(hard_sigmoid) F(sigmoid) F(tanh) \
   F(gelu) F(gelu_tanh) F(exp) F(sqrt) F(abs) F(neg)
@@ -30,6 +31,7 @@ enum class Act : int {
   SN_EACH_ACT(SN_ACT)
 #undef SN_ACT
 };
+// clang-format on
 
 struct Epilogue {
   Act act = Act::none;

@@ -14,6 +14,7 @@
 namespace sn {
 namespace SN_ISA {
 
+// clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 8;
 struct V { __m256 v; };
 struct M { __m256 m; };
@@ -70,6 +71,7 @@ SN_INLINE float hmax(V a) {
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+// clang-format on
 
 }  // namespace SN_ISA
 }  // namespace sn

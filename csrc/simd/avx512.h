@@ -20,6 +20,7 @@
 namespace sn {
 namespace SN_ISA {
 
+// clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 16;
 struct V { __m512 v; };
 struct M { __mmask16 m; };
@@ -62,6 +63,7 @@ SN_INLINE M lt(V a, V b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 SN_INLINE V select(M m, V a, V b) { return {_mm512_mask_blend_ps(m.m, b.v, a.v)}; }
 SN_INLINE float hsum(V a) { return _mm512_reduce_add_ps(a.v); }
 SN_INLINE float hmax(V a) { return _mm512_reduce_max_ps(a.v); }
+// clang-format on
 
 }  // namespace SN_ISA
 }  // namespace sn

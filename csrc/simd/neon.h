@@ -14,6 +14,7 @@
 namespace sn {
 namespace SN_ISA {
 
+// clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 4;
 struct V { float32x4_t v; };
 struct M { uint32x4_t m; };
@@ -64,6 +65,7 @@ SN_INLINE M lt(V a, V b) { return {vcltq_f32(a.v, b.v)}; }
 SN_INLINE V select(M m, V a, V b) { return {vbslq_f32(m.m, a.v, b.v)}; }
 SN_INLINE float hsum(V a) { return vaddvq_f32(a.v); }
 SN_INLINE float hmax(V a) { return vmaxvq_f32(a.v); }
+// clang-format on
 
 }  // namespace SN_ISA
 }  // namespace sn

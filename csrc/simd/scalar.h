@@ -16,6 +16,7 @@
 namespace sn {
 namespace SN_ISA {
 
+// clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 1;
 struct V { float v; };
 struct M { bool m; };  // a mask, one flag a lane
@@ -52,6 +53,7 @@ SN_INLINE V select(M m, V a, V b) {  // m ? a : b; with bits, as GCC would make 
 }
 SN_INLINE float hsum(V a) { return a.v; }
 SN_INLINE float hmax(V a) { return a.v; }
+// clang-format on
 
 }  // namespace SN_ISA
 }  // namespace sn
