@@ -14,7 +14,7 @@ namespace sn {
 namespace {
 
 // Candidates worth timing: the model is good to about 20 %, and neighbours in width differ by less.
-constexpr std::size_t kTimedSparse = 6, kTimedDense = 2;
+constexpr std::size_t kTimedSparse = 6, kTimedDense = 4;
 // A dense layer whose model cost is this many times the best is not timed, nor a sparse one.
 constexpr double kHopeless = 2.5;
 // Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
