@@ -141,6 +141,14 @@ std::vector<std::int32_t> split_rows(const PackedWeights& w, int groups, int chu
   return out;
 }
 
+// The vector kernel that reads the same packed weights as `v`, if there is one.
+const VectorVariant* vector_for(const PanelVariant& v, const std::vector<VectorVariant>& all) {
+  for (const VectorVariant& x : all) {
+    if (x.sparse == v.sparse && x.br == v.br && v.bc == 1 && (v.sparse || v.r == 1)) return &x;
+  }
+  return nullptr;
+}
+
 struct Builder {
   const LowerContext& context;
   const Node& node;
@@ -148,12 +156,6 @@ struct Builder {
   MatrixProblem shape;
   std::int64_t inner;
   Step build(const Candidate& c) const;
-  const VectorVariant* vector_for(const PanelVariant& v, const std::vector<VectorVariant>& all) const {
-    for (const VectorVariant& x : all) {
-      if (x.sparse == v.sparse && x.br == v.br && v.bc == 1 && (v.sparse || v.r == 1)) return &x;
-    }
-    return nullptr;
-  }
 };
 
 Step Builder::build(const Candidate& c) const {
@@ -212,15 +214,6 @@ Step Builder::build(const Candidate& c) const {
   return step;
 }
 
-bool matches_vector(const std::string& forced, const Candidate& c, const std::vector<VectorVariant>& all) {
-  for (const VectorVariant& x : all) {
-    if (forced == x.name)
-      return x.sparse == c.variant.sparse && x.br == c.variant.br && c.variant.bc == 1 &&
-             (x.sparse || c.variant.r == 1);
-  }
-  return false;
-}
-
 // Layers with equal keys are timed once: the same shapes, and counts of nonzero blocks within about 2 %.
 std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCounts& blocks, std::int64_t rows) {
   const auto bucket = [](std::int64_t n) { return std::lround(std::log1p(static_cast<double>(n)) * 50); };
@@ -251,9 +244,8 @@ std::vector<Candidate> linear_candidates(std::vector<Candidate> all, const std::
       std::any_of(vectors.begin(), vectors.end(), [&](const VectorVariant& v) { return forced == v.name; });
   std::vector<Candidate> out;
   for (const Candidate& c : all) {
-    const bool has_vector = std::any_of(vectors.begin(), vectors.end(),
-                                        [&](const VectorVariant& v) { return matches_vector(v.name, c, vectors); });
-    if (has_vector && (!forced_vector || matches_vector(forced, c, vectors))) out.push_back(c);
+    const VectorVariant* vector = vector_for(c.variant, vectors);
+    if (vector && (!forced_vector || forced == vector->name)) out.push_back(c);
   }
   return out;
 }
