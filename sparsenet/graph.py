@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from sparsenet import _core
+from sparsenet.atomic import write_bytes
 
 __all__ = ["Graph", "load"]
 
@@ -47,6 +48,26 @@ class Graph(_core.Graph):
         Raises `GraphError` or `ShapeError` if the graph does not verify, `SparsenetIOError` if it can't be written.
         """
         _core.save(self, os.fspath(path), fp16=fp16)
+
+    def to_onnx(self, path: str | os.PathLike[str], passes: bool = True) -> None:
+        """Write an ONNX model (opset 20, float32, dense weights) for other engines; needs the `onnx` package.
+
+        By default the passes run first, on a copy: channels that are dead are gone from the file, batch norms are
+        folded. Inputs and outputs keep their names, the batch stays symbolic unless `fixed_batch` says otherwise. The
+        file appears under its name only when complete.
+
+        Raises `UnsupportedOpError` listing all nodes that ONNX has no form for, `SparsenetIOError` if the file can't be
+        written.
+
+        >>> graph.to_onnx("small.onnx")  # doctest: +SKIP
+        """
+        from sparsenet.onnx_export import to_model
+
+        graph = self
+        if passes:
+            graph = self.copy()
+            graph.run_passes()
+        write_bytes(path, to_model(graph).SerializeToString())
 
 
 def _restore(snet: bytes) -> Graph:

@@ -1,0 +1,99 @@
+"""Pooling, means and resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor, prod
+
+from sparsenet import _core
+from sparsenet.onnx_export.writer import Inexpressible, Writer, emits
+
+
+def spatial(writer: Writer, node: _core.Node) -> list[int]:
+    """The sizes of the spatial axes of a node's input."""
+    x = node.inputs[0]
+    assert x is not None
+    return [int(n or 0) for n in writer.graph.shape(x)[2:]]
+
+
+@emits("MaxPool")
+def max_pool(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
+    a = node.attrs
+    kept = {"kernel_shape": a["kernel"], "strides": a["stride"], "pads": a["padding"], "dilations": a["dilation"]}
+    writer.emit("MaxPool", inputs, output, ceil_mode=a["ceil_mode"], **kept)
+
+
+@emits("AvgPool")
+def avg_pool(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
+    a = node.attrs
+    kept = {"kernel_shape": a["kernel"], "strides": a["stride"]}
+    if not a["divisor_override"]:
+        kept |= {"pads": a["padding"], "ceil_mode": a["ceil_mode"], "count_include_pad": a["count_include_pad"]}
+        writer.emit("AveragePool", inputs, output, **kept)
+        return
+    # Whole windows over an input that is padded beforehand: all divisors are then the kernel's size, to be replaced.
+    half = len(a["kernel"])
+    end = [
+        max(0, (out - 1) * stride + kernel - n - begin)
+        for n, out, kernel, stride, begin in zip(
+            spatial(writer, node),
+            [int(n or 0) for n in writer.graph.shape(node.output)[2:]],
+            a["kernel"], a["stride"], a["padding"][:half], strict=True,
+        )
+    ]  # fmt: skip
+    pads = writer.ints(f"{output}.pads", [0, 0, *a["padding"][:half], 0, 0, *end])
+    padded = writer.emit("Pad", [*inputs, pads], writer.name(f"{output}.padded"))
+    mean = writer.emit("AveragePool", [padded], writer.name(f"{output}.mean"), **kept)
+    writer.emit("Mul", [mean, writer.floats(f"{output}.factor", prod(a["kernel"]) / a["divisor_override"])], output)
+
+
+@emits("AdaptiveAvgPool", "AdaptiveMaxPool")
+def adaptive(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
+    """A global or plain pool where the windows allow it, else window by window, an axis at a time."""
+    kind = "Average" if node.op == "AdaptiveAvgPool" else "Max"
+    size, wanted = spatial(writer, node), node.attrs["output"]
+    if all(w == 1 for w in wanted):
+        writer.emit(f"Global{kind}Pool", inputs, output)
+        return
+    if all(n % w == 0 for n, w in zip(size, wanted, strict=True)):
+        kernel = [n // w for n, w in zip(size, wanted, strict=True)]
+        writer.emit(f"{kind}Pool", inputs, output, kernel_shape=kernel, strides=kernel)
+        return
+    x = inputs[0]
+    reduce = {"Average": "ReduceMean", "Max": "ReduceMax"}[kind]
+    for axis, (n, w) in enumerate(zip(size, wanted, strict=True), start=2):
+        axes = writer.ints(f"{output}.axis", [axis])
+        parts = []
+        for i in range(w):
+            begin, end = i * n // w, -(-(i + 1) * n // w)
+            ends = [writer.ints(f"{output}.window", [value]) for value in (begin, end)]
+            window = writer.emit("Slice", [x, *ends, axes], writer.name(f"{output}.window"))
+            parts.append(writer.emit(reduce, [window, axes], writer.name(f"{output}.part"), keepdims=1))
+        x = writer.emit("Concat", parts, output if axis == len(size) + 1 else writer.name(f"{output}.rows"), axis=axis)
+
+
+@emits("Mean")
+def mean(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
+    axes = writer.ints(f"{output}.axes", node.attrs["axes"])
+    writer.emit("ReduceMean", [*inputs, axes], output, keepdims=node.attrs["keepdim"])
+
+
+@emits("Resize")
+def resize(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
+    """By sizes where the step is input over output, else by scales, which give the sizes rounded down."""
+    a, size = node.attrs, spatial(writer, node)
+    if a["mode"] == "nearest":
+        mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    else:
+        corners = "align_corners" if a["align_corners"] else "half_pixel"
+        mode = {"mode": "linear", "coordinate_transformation_mode": corners}
+    pairs = list(zip(size, a["output"], a["scale"], strict=True))
+    if a["align_corners"] or all(abs(n / out - step) <= 1e-6 * step for n, out, step in pairs):
+        x = writer.graph.shape(node.inputs[0])  # type: ignore[arg-type]
+        axes = list(range(2, len(x)))
+        writer.emit("Resize", [*inputs, "", "", writer.ints(f"{output}.sizes", a["output"])], output, axes=axes, **mode)
+        return
+    if any(floor(n / step) != out for n, out, step in pairs):
+        raise Inexpressible(f"resampling of {size} to {a['output']} in steps of {a['scale']}")
+    scales = writer.floats(f"{output}.scales", [1, 1, *(1 / step for step in a["scale"])])
+    writer.emit("Resize", [*inputs, "", scales], output, **mode)
