@@ -6,8 +6,25 @@
 >>> train(model)                              # masked weights stay zero
 """
 
+from sparsenet.prune.evaluate import evaluate
 from sparsenet.prune.filters import filters
+from sparsenet.prune.finetune import History, finetune
+from sparsenet.prune.gradual import Gradual
 from sparsenet.prune.magnitude import magnitude
 from sparsenet.prune.masks import Mask, bake, mask_of, set_mask, sparsity
+from sparsenet.prune.threshold import threshold
 
-__all__ = ["Mask", "bake", "filters", "magnitude", "mask_of", "set_mask", "sparsity"]
+__all__ = [
+    "Gradual",
+    "History",
+    "Mask",
+    "bake",
+    "evaluate",
+    "filters",
+    "finetune",
+    "magnitude",
+    "mask_of",
+    "set_mask",
+    "sparsity",
+    "threshold",
+]

@@ -6,6 +6,8 @@ A mask is a torch parametrization, ``weight = original * mask``, so optimisers, 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
@@ -76,14 +78,25 @@ def weight_of(module: nn.Module) -> torch.Tensor:
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def weighted(model: nn.Module, skip: tuple[str, ...] | list[str] = ()) -> list[tuple[str, nn.Module]]:
+def weighted(model: nn.Module, skip: Collection[str] = ()) -> list[tuple[str, nn.Module]]:
     """(name, module) of every convolution and linear layer whose name is not in ``skip``, in definition order.
 
     Raises ValueError if ``skip`` names no such layer: a misspelt name would otherwise prune what was to be spared.
     """
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _WEIGHTED)]
-    names = [name for name, _ in layers]
-    unknown = [name for name in skip if name not in names]
+    check_names(model, "skip", skip)
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, _WEIGHTED) and name not in skip
+    ]
+
+
+def check_names(model: nn.Module, argument: str, names: Iterable[str]) -> None:
+    """Raises ValueError, with the names there are, unless each of ``names`` is a convolution or linear layer."""
+    if isinstance(names, str):
+        raise ValueError(f"{argument} takes a list of layer names, not the one string {names!r}: write [{names!r}]")
+    known = [name for name, module in model.named_modules() if isinstance(module, _WEIGHTED)]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"skip: no convolution or linear layer {', '.join(unknown)}; there are {', '.join(names)}")
-    return [(name, module) for name, module in layers if name not in skip]
+        there = ", ".join(known) or "none"
+        raise ValueError(f"{argument}: no convolution or linear layer {', '.join(unknown)}; there are {there}")
