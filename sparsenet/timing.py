@@ -11,9 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each timed call, in order."""
+    """Seconds of each timed call in order, and the median of each turn: round by round, when others were timed too."""
 
     seconds: tuple[float, ...]
+    turns: tuple[float, ...] = ()
 
     def percentile(self, percent: float) -> float:
         """Seconds below which this share of the calls stays; 50 is the median."""
@@ -22,6 +23,13 @@ class Timing:
     @property
     def median(self) -> float:
         return self.percentile(50)
+
+    def over(self, other: Timing) -> float:
+        """How many times as long as `other` this takes: the median over the rounds of the ratio of their turns.
+
+        Turns of one round are close in time, so a machine that changes its speed between rounds changes no ratio.
+        """
+        return float(np.median(np.divide(self.turns, other.turns)))
 
     def summary(self) -> dict[str, float]:
         """Milliseconds: median, p10, p99; and the number of calls."""
@@ -47,7 +55,7 @@ def interleave(
 
     Example:
         >>> times = interleave({"ours": lambda: engine(x), "torch": lambda: module(t)})
-        >>> times["torch"].median / times["ours"].median
+        >>> times["torch"].over(times["ours"])
     """
     names = list(candidates)
     calls = {}
@@ -57,19 +65,22 @@ def interleave(
         candidates[name]()
         calls[name] = max(1, min(100, int(0.01 / max(time.perf_counter() - start, 1e-9))))
     samples: dict[str, list[float]] = {name: [] for name in names}
+    turns: dict[str, list[float]] = {name: [] for name in names}
     begin = time.perf_counter()
     rounds = 0
     while rounds < min_rounds or time.perf_counter() - begin < seconds:
-        turn = rounds % len(names)
-        for name in names[turn:] + names[:turn]:
-            call, kept = candidates[name], samples[name]
+        first = rounds % len(names)
+        for name in names[first:] + names[:first]:
+            call, turn = candidates[name], []
             call()
             for _ in range(calls[name]):
                 start = time.perf_counter()
                 call()
-                kept.append(time.perf_counter() - start)
+                turn.append(time.perf_counter() - start)
+            samples[name] += turn
+            turns[name].append(float(np.median(turn)))
         rounds += 1
-    return {name: Timing(tuple(kept)) for name, kept in samples.items()}
+    return {name: Timing(tuple(samples[name]), tuple(turns[name])) for name in names}
 
 
 def cpu_model() -> str:

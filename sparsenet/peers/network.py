@@ -1,0 +1,50 @@
+"""What a peer is given: one network, its inputs, and what it should compute."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sparsenet.arrays import FloatArray
+from sparsenet.graph import Graph
+
+
+@dataclass
+class Network:
+    """A graph after the passes but the fusing of residuals, which ONNX and most engines have no form for.
+
+    Every peer so gets the same network: batch norms folded, dead channels gone (a filter-pruned network is the small
+    dense one), zeros of weight pruning in place.
+    """
+
+    graph: Graph
+    inputs: Sequence[FloatArray]
+    expected: list[FloatArray] | None = None
+    _folder: list[tempfile.TemporaryDirectory[str]] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def folded(self) -> Graph:
+        """The graph that peers run."""
+        graph = self.graph.copy()
+        graph.run_passes(["fuse_residual"])
+        return graph
+
+    @property
+    def batch(self) -> int:
+        return len(self.inputs[0])
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder that lives as long as this object."""
+        self._folder.append(tempfile.TemporaryDirectory(prefix="sparsenet-peers-"))
+        return Path(self._folder[0].name)
+
+    @cached_property
+    def onnx(self) -> Path:
+        """The folded graph as an ONNX file with a symbolic batch."""
+        path = self.folder / "network.onnx"
+        self.folded.to_onnx(path, passes=False)
+        return path

@@ -1,0 +1,32 @@
+"""onnxruntime's CPU provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from sparsenet.arrays import FloatArray
+from sparsenet.peers.network import Network
+
+REQUIREMENT = "onnxruntime"
+
+
+def load() -> Any:
+    return import_module("onnxruntime")
+
+
+def prepare(network: Network, threads: int) -> Callable[[], list[FloatArray]]:
+    ort = load()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning workers would take the core from whoever is timed next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(network.onnx), options, providers=["CPUExecutionProvider"])
+    feed = dict(zip([node.name for node in session.get_inputs()], network.inputs, strict=True))
+
+    def call() -> list[FloatArray]:
+        return list(session.run(None, feed))
+
+    return call
