@@ -119,6 +119,12 @@ def load(path: str | bytes | os.PathLike[str]) -> Graph: ...
 def save_bytes(graph: Graph, fp16: bool = False) -> bytes: ...
 def load_bytes(data: bytes) -> Graph: ...
 
+# channels.cpp
+
+def channel_sets(graph: Graph) -> dict[str, tuple[int, NDArray[np.int32], bool]]:
+    """By activation: the axis of its channels, for each channel the number of the set that can only be removed as a
+    whole, over the whole graph, and whether its channels have to stay."""
+
 # kernels.cpp
 
 def kernels() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@
 
 namespace sn {
 
+void bind_channels(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
 void bind_graph(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);

@@ -45,6 +45,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = SPARSENET_VERSION;
   py::register_exception_translator(translate);
   sn::bind_graph(m);
+  sn::bind_channels(m);
   sn::bind_engine(m);
   sn::bind_kernels(m);
   sn::bind_io(m);
