@@ -6,25 +6,47 @@
 >>> train(model)                              # masked weights stay zero
 """
 
+from sparsenet.prune.blocks import blocks
+from sparsenet.prune.distribution import erk, uniform
 from sparsenet.prune.evaluate import evaluate
 from sparsenet.prune.filters import filters
 from sparsenet.prune.finetune import History, finetune
 from sparsenet.prune.gradual import Gradual
+from sparsenet.prune.iterative import Round, iterative
+from sparsenet.prune.lottery import Lottery, TicketRound, lottery_ticket
+from sparsenet.prune.lottery_controls import random_mask, random_reinit
 from sparsenet.prune.magnitude import magnitude
 from sparsenet.prune.masks import Mask, bake, mask_of, set_mask, sparsity
+from sparsenet.prune.nm import n_m
+from sparsenet.prune.random_ import random
+from sparsenet.prune.sensitivity import Sensitivity, sensitivity
 from sparsenet.prune.threshold import threshold
 
 __all__ = [
     "Gradual",
     "History",
+    "Lottery",
     "Mask",
+    "Round",
+    "Sensitivity",
+    "TicketRound",
     "bake",
+    "blocks",
+    "erk",
     "evaluate",
     "filters",
     "finetune",
+    "iterative",
+    "lottery_ticket",
     "magnitude",
     "mask_of",
+    "n_m",
+    "random",
+    "random_mask",
+    "random_reinit",
+    "sensitivity",
     "set_mask",
     "sparsity",
     "threshold",
+    "uniform",
 ]
