@@ -147,6 +147,9 @@ def test_bake_leaves_a_plain_module_that_computes_the_same() -> None:
     assert set(baked.state_dict()) == set(net().state_dict())
     assert prune.mask_of(model[0]) is not None
     assert prune.mask_of(baked[0]) is None
+    # The original, whose class torch lets the copy share, is still whole and can be baked in its turn.
+    assert torch.equal(model(data()), expected)
+    assert torch.equal(prune.bake(model)(data()), expected)
 
 
 def test_state_dict_carries_the_masks() -> None:

@@ -53,10 +53,19 @@ def bake(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         if not parametrize.is_parametrized(module):
             continue
+        _own_class(module)
         for name in list(module.parametrizations):  # type: ignore[arg-type]
             if mask_of(module, name) is not None:
                 parametrize.remove_parametrizations(module, name)
     return model
+
+
+def _own_class(module: nn.Module) -> None:
+    # A parametrized module has a class of its own with a property for the parameter, but copy.deepcopy lets the copy
+    # share it: taking the property off for one would take the parameter from the other.
+    cls = type(module)
+    members = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(cls.__name__, cls.__bases__, members)
 
 
 def sparsity(model: nn.Module) -> float:
