@@ -7,11 +7,13 @@
 """
 
 from sparsenet.prune.blocks import blocks
+from sparsenet.prune.cost import macs, parameters
 from sparsenet.prune.distribution import erk, uniform
 from sparsenet.prune.evaluate import evaluate
 from sparsenet.prune.filters import filters
 from sparsenet.prune.finetune import History, finetune
 from sparsenet.prune.gradual import Gradual
+from sparsenet.prune.groups import Group, groups
 from sparsenet.prune.iterative import Round, iterative
 from sparsenet.prune.lottery import Lottery, TicketRound, lottery_ticket
 from sparsenet.prune.lottery_controls import random_mask, random_reinit
@@ -21,9 +23,11 @@ from sparsenet.prune.nm import n_m
 from sparsenet.prune.random_ import random
 from sparsenet.prune.sensitivity import Sensitivity, sensitivity
 from sparsenet.prune.threshold import threshold
+from sparsenet.prune.units import units
 
 __all__ = [
     "Gradual",
+    "Group",
     "History",
     "Lottery",
     "Mask",
@@ -36,11 +40,14 @@ __all__ = [
     "evaluate",
     "filters",
     "finetune",
+    "groups",
     "iterative",
     "lottery_ticket",
+    "macs",
     "magnitude",
     "mask_of",
     "n_m",
+    "parameters",
     "random",
     "random_mask",
     "random_reinit",
@@ -49,4 +56,5 @@ __all__ = [
     "sparsity",
     "threshold",
     "uniform",
+    "units",
 ]
