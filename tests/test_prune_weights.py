@@ -178,10 +178,11 @@ def test_blocks_go_whole_and_the_weakest_first(block: tuple[int, int], share: fl
     for i in (0, 2):
         old = before[i].weight.detach().flatten(1).numpy()
         new = model[i].weight.detach().flatten(1).numpy()
+        before_blocks = grid(old, *block)
         means: dict[bool, list[float]] = {True: [], False: []}
         for (r, c), part in grid(new, *block).items():
             assert part.all() or not part.any()
-            means[bool(part.any())].append(abs(grid(old, *block)[r, c]).mean())
+            means[bool(part.any())].append(abs(before_blocks[r, c]).mean())
         assert abs((new == 0).mean() - share) * new.size <= block[0] * block[1] / 2 + 1e-6
         assert not means[False] or max(means[False]) <= min(means[True])
         assert np.array_equal(new[new != 0], old[new != 0])

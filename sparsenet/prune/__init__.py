@@ -17,15 +17,22 @@ from sparsenet.prune.groups import Group, groups
 from sparsenet.prune.iterative import Round, iterative
 from sparsenet.prune.lottery import Lottery, TicketRound, lottery_ticket
 from sparsenet.prune.lottery_controls import random_mask, random_reinit
+from sparsenet.prune.lowrank import low_rank
 from sparsenet.prune.magnitude import magnitude
-from sparsenet.prune.masks import Mask, bake, mask_of, set_mask, sparsity
+from sparsenet.prune.masks import Mask, bake, load_masked, mask_of, set_mask, sparsity
 from sparsenet.prune.nm import n_m
+from sparsenet.prune.quantize import binarize, ternarize
 from sparsenet.prune.random_ import random
 from sparsenet.prune.sensitivity import Sensitivity, sensitivity
+from sparsenet.prune.sharing import share_weights
+from sparsenet.prune.sharing_size import CompressedSize, compressed_size
+from sparsenet.prune.summary import Summary, summary
+from sparsenet.prune.shrink import shrink
 from sparsenet.prune.threshold import threshold
 from sparsenet.prune.units import units
 
 __all__ = [
+    "CompressedSize",
     "Gradual",
     "Group",
     "History",
@@ -33,16 +40,21 @@ __all__ = [
     "Mask",
     "Round",
     "Sensitivity",
+    "Summary",
     "TicketRound",
     "bake",
+    "binarize",
     "blocks",
+    "compressed_size",
     "erk",
     "evaluate",
     "filters",
     "finetune",
     "groups",
     "iterative",
+    "load_masked",
     "lottery_ticket",
+    "low_rank",
     "macs",
     "magnitude",
     "mask_of",
@@ -53,7 +65,11 @@ __all__ = [
     "random_reinit",
     "sensitivity",
     "set_mask",
+    "shrink",
+    "share_weights",
     "sparsity",
+    "summary",
+    "ternarize",
     "threshold",
     "uniform",
     "units",

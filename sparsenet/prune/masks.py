@@ -6,15 +6,27 @@ A mask is a torch parametrization, ``weight = original * mask``, so optimisers, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 
-class Mask(nn.Module):
-    """The parametrization: multiplies a parameter by a 0/1 buffer of its shape."""
+class Parametrization(nn.Module):
+    """What our parametrizations have in common: :func:`bake` takes them off and puts the parameter where it was."""
+
+    place = 0  # of the parameter among its module's: optimisers' saved states count on the order
+
+    def register(self, module: nn.Module, name: str) -> None:
+        """Makes ``module.<name>`` go through this one, after those that it has."""
+        if name in module._parameters:
+            self.place = list(module._parameters).index(name)
+        parametrize.register_parametrization(module, name, self)
+
+
+class Mask(Parametrization):
+    """Multiplies a parameter by a 0/1 buffer of its shape."""
 
     mask: torch.Tensor
 
@@ -43,20 +55,51 @@ def set_mask(module: nn.Module, name: str, keep: torch.Tensor) -> None:
         raise ValueError(f"mask of {name} has shape {tuple(keep.shape)}, the parameter {tuple(parameter.shape)}")
     mask = mask_of(module, name)
     if mask is None:
-        parametrize.register_parametrization(module, name, Mask(keep.to(parameter)))
+        Mask(keep.to(parameter)).register(module, name)
     else:
         mask.mul_(keep.to(mask))
 
 
 def bake(model: nn.Module) -> nn.Module:
-    """Writes every mask into its parameter and takes the parametrization off, in place; returns ``model``."""
+    """Writes every mask into its parameter and takes the parametrization off, in place; returns ``model``.
+
+    Shared, binary and ternary weights become plain weights of the same values. A model can be pickled only then.
+    """
     for module in list(model.modules()):
         if not parametrize.is_parametrized(module):
             continue
         _own_class(module)
         for name in list(module.parametrizations):  # type: ignore[arg-type]
-            if mask_of(module, name) is not None:
+            places = [p.place for p in module.parametrizations[name] if isinstance(p, Parametrization)]  # type: ignore[index]
+            if places:
                 parametrize.remove_parametrizations(module, name)
+                parameters = list(module._parameters.items())
+                parameters.insert(places[0], parameters.pop())
+                module._parameters.clear()
+                module._parameters.update(parameters)
+    return model
+
+
+def load_masked(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Loads the ``state_dict`` of a masked model into an unmasked one of the same architecture; returns ``model``.
+
+    ``load_state_dict`` alone does that only for a model that has the same masks already.
+
+    Raises:
+        RuntimeError: names or shapes do not fit, as from ``load_state_dict``.
+
+    Example:
+        >>> torch.save(model.state_dict(), "pruned.pt")
+        >>> model = prune.load_masked(Net(), torch.load("pruned.pt"))
+    """
+    layers = dict(model.named_modules())
+    for key in state_dict:
+        path, separator, rest = key.rpartition("parametrizations.")
+        name, _, last = rest.partition(".")
+        module = layers.get(path.removesuffix("."))
+        if separator and last.endswith(".mask") and module is not None and mask_of(module, name) is None:
+            set_mask(module, name, torch.ones_like(getattr(module, name), dtype=torch.bool))
+    model.load_state_dict(state_dict)
     return model
 
 
