@@ -16,6 +16,7 @@ from sparsenet import errors
 if TYPE_CHECKING:
     from sparsenet._core import __version__
     from sparsenet.engine import Engine, compile
+    from sparsenet.frontends.onnx import from_onnx
     from sparsenet.frontends.torch import from_torch
     from sparsenet.graph import Graph, load
     from sparsenet.session import InferenceSession
@@ -27,17 +28,19 @@ __all__ = [
     "__version__",
     "compile",
     "errors",
+    "from_onnx",
     "from_torch",
     "load",
 ]
 
-# Loaded on first use (PEP 562): `import sparsenet` is quick, and torch is needed by from_torch alone.
+# Loaded on first use (PEP 562): `import sparsenet` is quick, torch is needed by from_torch alone, onnx by from_onnx.
 _HOME = {
     "Engine": "sparsenet.engine",
     "Graph": "sparsenet.graph",
     "InferenceSession": "sparsenet.session",
     "__version__": "sparsenet._core",
     "compile": "sparsenet.engine",
+    "from_onnx": "sparsenet.frontends.onnx",
     "from_torch": "sparsenet.frontends.torch",
     "load": "sparsenet.graph",
 }
