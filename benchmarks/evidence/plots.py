@@ -1,0 +1,37 @@
+"""Curves as SVG, in one style: text stays text, the same numbers give the same file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from sparsenet.cli.common import replacing
+
+# Okabe & Ito's palette, told apart by the colour-blind too; black is for the baseline.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+MARKERS = "osD^vPX"
+
+
+def picture(path: Path, caption: str, panels: int, draw: Callable[[Any], None], width: float = 4.2) -> None:
+    """Writes an SVG of ``panels`` axes in a row; ``draw`` gets their list."""
+    style = {"svg.fonttype": "none", "svg.hashsalt": "sparsenet", "font.size": 9}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width * panels, 3.4), layout="constrained")
+        axes = list(figure.subplots(1, panels, squeeze=False)[0])
+        draw(axes)
+        for ax in axes:
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(alpha=0.25)
+        figure.supxlabel(caption, fontsize=7, color="#868e96")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, metadata={"Date": None})
+
+
+def curve(ax: Any, number: int, x: Sequence[float], y: Sequence[float], label: str, spread: Any = None) -> None:
+    """One line in the style of its number, with half ranges as bars."""
+    color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+    ax.errorbar(x, y, yerr=spread, color=color, marker=marker, ms=4, lw=1.2, capsize=2, label=label)
