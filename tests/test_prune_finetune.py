@@ -228,3 +228,22 @@ def test_a_masked_checkpoint_loads_into_a_plain_model() -> None:
         assert torch.equal(fresh.get_submodule(name).weight == 0, model.get_submodule(name).weight == 0)
     with pytest.raises(RuntimeError, match="size mismatch"):
         prune.load_masked(nn.Sequential(nn.Conv2d(1, 1, 1)), {"0.weight": torch.ones(2), "0.bias": torch.ones(1)})
+
+
+def test_masks_on_a_deepcopy_and_its_snapshot_leave_the_original_whole() -> None:
+    model = prune.magnitude(convnet(), 0.5)
+    expected = model(images())
+    twin = copy.deepcopy(model)
+    before = state(twin)
+    snapshot = Snapshot(twin)
+    prune.set_mask(twin[0], "bias", torch.arange(16) % 2 == 0)
+    assert torch.equal(model(images()), expected)
+    assert [name for name, _ in model[0].named_parameters()] == ["bias", "parametrizations.weight.original"]
+    for change in (prune.bake, prune.share_weights, prune.binarize):
+        change(twin)
+        snapshot.restore()
+        assert state(twin) == before
+        assert torch.equal(model(images()), expected)
+    torch.nn.utils.parametrize.remove_parametrizations(twin[10], "weight")  # on the class itself, which both have
+    snapshot.restore()
+    assert torch.equal(twin(images()), expected)

@@ -26,8 +26,8 @@ from sparsenet.prune.random_ import random
 from sparsenet.prune.sensitivity import Sensitivity, sensitivity
 from sparsenet.prune.sharing import share_weights
 from sparsenet.prune.sharing_size import CompressedSize, compressed_size
-from sparsenet.prune.summary import Summary, summary
 from sparsenet.prune.shrink import shrink
+from sparsenet.prune.summary import Summary, summary
 from sparsenet.prune.threshold import threshold
 from sparsenet.prune.units import units
 
@@ -65,8 +65,8 @@ __all__ = [
     "random_reinit",
     "sensitivity",
     "set_mask",
-    "shrink",
     "share_weights",
+    "shrink",
     "sparsity",
     "summary",
     "ternarize",

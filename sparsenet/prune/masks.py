@@ -22,6 +22,8 @@ class Parametrization(nn.Module):
         """Makes ``module.<name>`` go through this one, after those that it has."""
         if name in module._parameters:
             self.place = list(module._parameters).index(name)
+        if parametrize.is_parametrized(module):
+            own_class(module)
         parametrize.register_parametrization(module, name, self)
 
 
@@ -68,7 +70,7 @@ def bake(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         if not parametrize.is_parametrized(module):
             continue
-        _own_class(module)
+        own_class(module)
         for name in list(module.parametrizations):  # type: ignore[arg-type]
             places = [p.place for p in module.parametrizations[name] if isinstance(p, Parametrization)]  # type: ignore[index]
             if places:
@@ -103,12 +105,20 @@ def load_masked(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.
     return model
 
 
-def _own_class(module: nn.Module) -> None:
+def own_class(module: nn.Module, wanted: dict[str, property] | None = None) -> None:
+    """Gives a parametrized module a class that no other module has, with the ``wanted`` properties or those it has."""
     # A parametrized module has a class of its own with a property for the parameter, but copy.deepcopy lets the copy
-    # share it: taking the property off for one would take the parameter from the other.
+    # share it: a property put on or taken off for one would hide or take the other's parameter.
     cls = type(module)
     members = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    if wanted is not None:
+        members = {name: value for name, value in members.items() if not isinstance(value, property)} | wanted
     module.__class__ = type(cls.__name__, cls.__bases__, members)
+
+
+def properties(cls: type) -> dict[str, property]:
+    """The properties that a class defines itself: on a parametrized module's, a parameter each."""
+    return {name: value for name, value in vars(cls).items() if isinstance(value, property)}
 
 
 def sparsity(model: nn.Module) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparsenet.prune.masks import own_class, properties
+
 
 class Snapshot:
     """The values of all parameters and buffers, and the tree of modules with its masks, modes and attributes.
@@ -40,26 +42,20 @@ class _Parts:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._class, self._properties = type(module), _properties(type(module))
+        self._class, self._properties = type(module), properties(type(module))
         self._attributes = dict(module.__dict__)
         self._dicts: dict[str, dict[str, Any]] = {name: dict(getattr(module, name)) for name in self._DICTS}
 
     def restore(self) -> None:
         module, cls = self._module, self._class
         module.__class__ = cls
-        for name in _properties(cls).keys() - self._properties.keys():
-            delattr(cls, name)
-        for name in self._properties.keys() - _properties(cls).keys():
-            setattr(cls, name, self._properties[name])
+        if properties(cls) != self._properties:
+            own_class(module, self._properties)
         module.__dict__.clear()
         module.__dict__.update(self._attributes)
         for name, content in self._dicts.items():
             getattr(module, name).clear()
             getattr(module, name).update(content)
-
-
-def _properties(cls: type) -> dict[str, property]:
-    return {name: value for name, value in vars(cls).items() if isinstance(value, property)}
 
 
 @contextlib.contextmanager
