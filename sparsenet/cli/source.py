@@ -1,4 +1,4 @@
-"""Where a network comes from: a .snet file, a .pt2 program, or a Python factory with a state_dict."""
+"""Where a network comes from: a .snet or .onnx file, a .pt2 program, or a Python factory with a state_dict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True)
 class Source:
-    """A graph as imported (no pass has run), and what it came from: a torch callable, or None for a .snet file."""
+    """A graph as imported (no pass has run), and the torch callable it came from; None for a .snet or .onnx file."""
 
     name: str
     graph: sparsenet.Graph
@@ -29,14 +29,15 @@ class Source:
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """MODEL, --weights, --shape, --allow-pickle."""
-    parser.add_argument("model", metavar="MODEL", help=".snet, .pt2 (torch.export.save), or pkg.mod:factory")
+    parser.add_argument("model", metavar="MODEL", help=".snet, .onnx, .pt2 (torch.export.save), or pkg.mod:factory")
     parser.add_argument("--weights", type=Path, help="state_dict for pkg.mod:factory, in .safetensors")
     parser.add_argument(
         "--shape",
         type=_shape,
         action="append",
         default=[],
-        help="shape of an input of pkg.mod:factory, batch included, e.g. 1,3,224,224; once for each input",
+        help="shape of an input of pkg.mod:factory, batch included, e.g. 1,3,224,224; once for each input. For an "
+        ".onnx file only if that leaves sizes open",
     )
     parser.add_argument(
         "--allow-pickle",
@@ -58,21 +59,23 @@ def _shape(text: str) -> tuple[int, ...]:
 def load_source(args: argparse.Namespace) -> Source:
     """Reads or imports what the command line names."""
     name, suffix = args.model, Path(args.model).suffix
-    is_file = suffix in (".snet", ".pt2")
-    if is_file and (args.weights or args.shape or args.allow_pickle):
+    is_file = suffix in (".snet", ".onnx", ".pt2")
+    if is_file and (args.weights or (args.shape and suffix != ".onnx") or args.allow_pickle):
         raise UsageError(f"--weights, --shape and --allow-pickle go with pkg.mod:factory; {name} holds its own")
     if is_file and not Path(name).is_file():
         raise CommandError(f"{name}: no such file")
     with progress(f"reading {name}"):
         if suffix == ".snet":
             return Source(name, sparsenet.load(name), None)
+        if suffix == ".onnx":
+            return _from_onnx(name, args.shape)
         if suffix == ".pt2":
             return _from_program(name)
         if _FACTORY.fullmatch(name):
             return _from_factory(args)
     if suffix in (".pt", ".pth", ".safetensors"):
         raise UsageError(f"{name} holds weights but no network: give pkg.mod:factory --weights {name} --shape ...")
-    raise UsageError(f"{name}: expected a .snet or .pt2 file, or pkg.mod:factory")
+    raise UsageError(f"{name}: expected a .snet, .onnx or .pt2 file, or pkg.mod:factory")
 
 
 def _torch() -> Any:
@@ -80,6 +83,14 @@ def _torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise CommandError(f"this needs torch ({error}): pip install 'sparsenet[torch]'") from None
+
+
+def _from_onnx(name: str, shapes: list[tuple[int, ...]]) -> Source:
+    try:
+        importlib.import_module("onnx")
+    except ImportError as error:
+        raise CommandError(f"this needs onnx ({error}): pip install 'sparsenet[onnx]'") from None
+    return Source(name, sparsenet.from_onnx(name, shapes or None), None)
 
 
 def _from_program(name: str) -> Source:

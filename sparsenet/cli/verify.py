@@ -11,6 +11,7 @@ import numpy as np
 import sparsenet
 from sparsenet import reference
 from sparsenet.arrays import FloatArray
+from sparsenet.cli.bench import onnx_call
 from sparsenet.cli.common import (
     CommandError,
     UsageError,
@@ -41,8 +42,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--against",
         metavar="WHAT",
-        help="torch (default for .pt2 and pkg.mod:factory), reference (the built-in fp64 interpreter; default for "
-        ".snet), or a .npz of the expected outputs by name (in order if unnamed) for --input",
+        help="torch (default for .pt2 and pkg.mod:factory), onnxruntime (for .onnx), reference (the built-in "
+        "fp64 interpreter; default for .snet and .onnx), or a .npz of the expected outputs by name (in order if "
+        "unnamed) for --input",
     )
     parser.add_argument("--layers", action="store_true", help="also compare layer by layer, each on its exact inputs")
     add_engine_options(parser)
@@ -53,10 +55,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     source = load_source(args)
     against = args.against or ("reference" if source.module is None else "torch")
-    if against not in ("torch", "reference") and not against.endswith(".npz"):
-        raise UsageError(f"--against {against}: expected torch, reference or a .npz file")
+    if against not in ("torch", "onnxruntime", "reference") and not against.endswith(".npz"):
+        raise UsageError(f"--against {against}: expected torch, onnxruntime, reference or a .npz file")
     if against == "torch" and source.module is None:
         raise UsageError(f"--against torch: {source.name} carries no torch module; give the .pt2 or pkg.mod:factory")
+    if against == "onnxruntime" and not source.name.endswith(".onnx"):
+        raise UsageError(f"--against onnxruntime: {source.name} is no .onnx file")
     if against.endswith(".npz") and args.input is None:
         raise UsageError("--against a stored result needs the inputs it belongs to: --input")
     with progress("compiling"):
@@ -105,6 +109,9 @@ def _expected(against: str, source: Source, inputs: dict[str, FloatArray]) -> di
         assert source.module is not None
         with torch.inference_mode():
             results = as_tuple(source.module(*[torch.from_numpy(inputs[name]) for name, _ in source.graph.inputs]))
+        return {name: np.asarray(y, np.float64) for name, y in zip(names, results, strict=True)}
+    if against == "onnxruntime":
+        results = as_tuple(onnx_call(Path(source.name), list(inputs.values()), 1)())
         return {name: np.asarray(y, np.float64) for name, y in zip(names, results, strict=True)}
     stored = read_arrays(Path(against))
     assert isinstance(stored, dict)

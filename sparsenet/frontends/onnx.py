@@ -18,7 +18,8 @@ __all__ = ["from_onnx"]
 
 
 def from_onnx(
-    model: str | os.PathLike[str] | onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]] | None = None
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    shapes: Mapping[str, Sequence[int | None]] | Sequence[Sequence[int | None]] | None = None,
 ) -> Graph:
     """Import an ONNX model (opset 7 to 28) with floating-point inputs and constant weights, which keep their zeros.
 
@@ -26,7 +27,8 @@ def from_onnx(
 
     Args:
         model: a path, or a ModelProto. Weights must be in the model itself, not in files beside it.
-        shapes: for inputs whose height or width the model leaves open: input name -> shape, None for the batch.
+        shapes: for inputs whose height or width the model leaves open: shapes by input name, or of all inputs
+            in order. Axis 0, the batch, stays as the model has it.
 
     Returns:
         The graph. Axis 0 of every input is the batch. Where the model gives it as a number, `graph.fixed_batch` is

@@ -12,6 +12,7 @@ from sparsenet.errors import GraphError, ShapeError
 from sparsenet.frontends.onnx_ops import fold, layers, layout, pointwise, reduce, resize, slices, windows  # noqa: F401
 from sparsenet.frontends.onnx_ops.call import Call
 from sparsenet.frontends.onnx_ops.fold import FOLDS, Room
+from sparsenet.frontends.onnx_ops.gelu import Gelus
 from sparsenet.frontends.onnx_ops.pointwise import BROADCASTING
 from sparsenet.frontends.onnx_ops.report import Report, label
 from sparsenet.frontends.onnx_ops.table import TABLE, Unsupported
@@ -24,7 +25,10 @@ class Lowering:
     """One checked model on its way to a Graph. `rounded` names the weights that were not float32."""
 
     def __init__(
-        self, model: onnx.ModelProto, opset: int, shapes: Mapping[str, Sequence[int | None]] | None = None
+        self,
+        model: onnx.ModelProto,
+        opset: int,
+        shapes: Mapping[str, Sequence[int | None]] | Sequence[Sequence[int | None]] | None = None,
     ) -> None:
         self.model = model.graph
         self.opset = opset
@@ -34,11 +38,12 @@ class Lowering:
         # A value's name, an array, a Repeated, a list of results, or UNKNOWN.
         self.env: dict[str, Any] = {}
         self.room = Room(sum(int(np.prod(tensor.dims)) for tensor in self.model.initializer))
-        self._shapes = dict(shapes or {})
+        self._shapes = self._by_name(shapes or {})
         self._report = Report()
         self._constants: dict[int, str] = {}  # id of an array that env keeps alive -> its name in the graph
         self._names: dict[int, str] = {}  # id of an array -> its name in the model
         self._reserved = {name for node in self.model.node for name in node.output}
+        self._gelus = Gelus(self.model)
         self._infos = {info.name: info for info in self.model.value_info}
 
     def run(self) -> Graph:
@@ -76,6 +81,17 @@ class Lowering:
 
     # ---- inputs and outputs
 
+    def _by_name(
+        self, shapes: Mapping[str, Sequence[int | None]] | Sequence[Sequence[int | None]]
+    ) -> dict[str, Sequence[int | None]]:
+        if isinstance(shapes, Mapping):
+            return dict(shapes)
+        weights = {tensor.name for tensor in self.model.initializer}
+        names = [info.name for info in self.model.input if info.name not in weights]
+        if len(names) != len(shapes):
+            raise ShapeError(f"the model has {len(names)} inputs ({', '.join(names)}); got {len(shapes)} shapes")
+        return dict(zip(names, shapes, strict=True))
+
     def _initializer(self, tensor: onnx.TensorProto) -> Any:
         try:
             return to_array(tensor)
@@ -87,17 +103,13 @@ class Lowering:
         if not info.type.HasField("tensor_type") or kind.elem_type not in FLOATS:
             raise ShapeError(f"input '{info.name}' must be a floating-point tensor; got {type_name(kind.elem_type)}")
         sizes: list[int | None] = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
-        given = self._shapes.pop(info.name, None)
-        if given is not None:
-            if kind.HasField("shape") and len(given) != len(sizes):
-                raise ShapeError(f"input '{info.name}' has {len(sizes)} axes; got the shape {list(given)}")
-            declared = sizes if kind.HasField("shape") else [None] * len(given)
-            if any(d is not None and g is not None and d != g for d, g in zip(declared, given, strict=True)):
-                raise ShapeError(f"input '{info.name}' has shape {declared}; got the shape {list(given)}")
-            sizes = [g if d is None else d for d, g in zip(declared, given, strict=True)]
-            sizes[0] = declared[0]
-        elif not kind.HasField("shape"):
-            raise ShapeError(f"input '{info.name}' has no shape: say it with shapes={{'{info.name}': (None, ...)}}")
+        if not kind.HasField("shape"):
+            raise ShapeError(f"input '{info.name}' has no shape, not even a number of axes")
+        given = self._shapes.pop(info.name, sizes)
+        pairs = list(zip(sizes[1:], given[1:], strict=False))
+        if len(given) != len(sizes) or any(d != g for d, g in pairs if d is not None and g is not None):
+            raise ShapeError(f"input '{info.name}' has shape {sizes}; got the shape {list(given)}")
+        sizes[1:] = [g if d is None else d for d, g in pairs]
         if not sizes:
             raise ShapeError(f"input '{info.name}' must have a batch axis 0; got a scalar")
         open_axes = [axis for axis, size in enumerate(sizes) if size is None and axis > 0]
@@ -130,8 +142,13 @@ class Lowering:
                 raise GraphError(f"{node.op_type} '{label(node)}' reads '{name}', which nothing before it writes")
         if not node.output:
             raise GraphError(f"{node.op_type} '{label(node)}' has no output")
+        if node.output[0] in self._gelus.inside:
+            return [UNKNOWN] * len(node.output)
         known = [self.env[name] for name in node.input if name]
         try:
+            if node.output[0] in self._gelus.inputs and isinstance(self.env[self._gelus.inputs[node.output[0]]], str):
+                x = self.env[self._gelus.inputs[node.output[0]]]
+                return [self.graph.add_node("Activation", [x], {"act": "gelu"}, node.output[0])]
             if node.domain not in ("", "ai.onnx") or (node.op_type not in TABLE and node.op_type not in FOLDS):
                 raise Unsupported("no such operator in sparsenet")
             for value in known:
