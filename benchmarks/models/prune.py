@@ -60,8 +60,9 @@ def measure_batch_norm(model: nn.Module, seed: int, input_shape: tuple[int, ...]
 
 
 def sparsify(model: nn.Module, sparsity: float, seed: int, pattern: str = "unstructured") -> nn.Module:
-    """Zeroes the fraction `sparsity` of each convolution's and linear's weights but the first's; returns the model.
+    """Zeroes the fraction `sparsity` of each convolution's and linear's weights; returns the model.
 
+    A first convolution stays dense, as pruners leave it: it has few weights and reads the image.
     The places are random and the kept weights are scaled by 1/sqrt(1-sparsity), so activations keep their size; call
     measure_batch_norm after it where random activations must stay alive through many batch norms. Depthwise
     convolutions stay dense but under "filters": they hold few weights, and pruners leave them (Elsen et al., 2020).
@@ -77,7 +78,8 @@ def sparsify(model: nn.Module, sparsity: float, seed: int, pattern: str = "unstr
     layers = [m for m in model.modules() if isinstance(m, (*_CONVS, nn.Linear, _BatchNorm))]
     weighted = [i for i, m in enumerate(layers) if not isinstance(m, _BatchNorm)]
     depthwise = {i for i in weighted if layers[i].weight.shape[1] == 1 and getattr(layers[i], "groups", 1) > 1}
-    targets = weighted[1:-1] if pattern == "filters" else weighted[1:]
+    stem = 1 if pattern == "filters" or isinstance(layers[weighted[0]], _CONVS) else 0
+    targets = weighted[stem : -1 if pattern == "filters" else None]
     kept: Tensor | None = None
     with torch.no_grad():
         for i in targets:
