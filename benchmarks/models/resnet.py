@@ -96,7 +96,7 @@ class CifarBlock(BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        stride, extra = self.conv1.stride[0], self.conv1.out_channels - self.conv1.in_channels
+        stride, extra = self.conv1.stride[0], y.shape[1] - x.shape[1]
         if stride != 1 or extra:
             x = F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, extra // 2, extra - extra // 2))
         return self.relu(x + y)

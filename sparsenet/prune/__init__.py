@@ -14,7 +14,7 @@ from sparsenet.prune.filters import filters
 from sparsenet.prune.finetune import History, finetune
 from sparsenet.prune.gradual import Gradual
 from sparsenet.prune.groups import Group, groups
-from sparsenet.prune.iterative import Round, iterative
+from sparsenet.prune.iterative import Round, iterative, retraining_dropout
 from sparsenet.prune.lottery import Lottery, TicketRound, lottery_ticket
 from sparsenet.prune.lottery_controls import random_mask, random_reinit
 from sparsenet.prune.lowrank import low_rank
@@ -63,6 +63,7 @@ __all__ = [
     "random",
     "random_mask",
     "random_reinit",
+    "retraining_dropout",
     "sensitivity",
     "set_mask",
     "share_weights",
