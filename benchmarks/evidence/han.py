@@ -25,7 +25,7 @@ from sparsenet.prune.masks import weight_of, weighted
 # net: dense recipe, retraining recipe of each stage, compressions, those tried in one shot too.
 PLANS: dict[str, tuple[Recipe, Recipe, list[float], list[float]]] = {
     "lenet300": (Recipe(8), Recipe(4, 1e-3), [4, 8, 12, 16, 20, 30, 45], [12, 30]),
-    "lenet5": (Recipe(5), Recipe(2, 1e-3), [4, 12, 20, 30, 50, 80], []),
+    "lenet5": (Recipe(5), Recipe(2, 1e-3), [4, 12, 30, 60], []),
 }
 QUICK: dict[str, tuple[Recipe, Recipe, list[float], list[float]]] = {
     "lenet300": (Recipe(6, batch=32), Recipe(3, 1e-3, 32), [4, 12], [12]),

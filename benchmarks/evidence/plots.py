@@ -16,12 +16,16 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#99
 MARKERS = "osD^vPX"
 
 
-def picture(path: Path, caption: str, panels: int, draw: Callable[[Any], None], width: float = 4.2) -> None:
-    """Writes an SVG of ``panels`` axes in a row; ``draw`` gets their list."""
+def picture(
+    path: Path, caption: str, panels: int, draw: Callable[[Any], None], width: float = 4.2, columns: int | None = None
+) -> None:
+    """Writes an SVG of ``panels`` axes, all in a row unless there are fewer ``columns``; ``draw`` gets their list."""
+    columns = columns or panels
+    rows = -(-panels // columns)
     style = {"svg.fonttype": "none", "svg.hashsalt": "sparsenet", "font.size": 9}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width * panels, 3.4), layout="constrained")
-        axes = list(figure.subplots(1, panels, squeeze=False)[0])
+        figure = Figure(figsize=(width * columns, 3.4 * rows), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         draw(axes)
         for ax in axes:
             ax.spines[["top", "right"]].set_visible(False)

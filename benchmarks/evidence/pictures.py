@@ -1,0 +1,36 @@
+"""The picture of `benchmarks.evidence.criteria`: a row a network, a column a kind of cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evidence.plots import COLORS, MARKERS, picture
+
+COSTS = (("macs", "million multiply-adds", 1e-6), ("bytes", ".snet, kB", 1e-3), ("latency_ms", "ms an image", 1.0))
+
+
+def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> None:
+    """Test accuracy after retraining against each cost; a column that was not measured is left out."""
+    nets = list(dict.fromkeys(row["net"] for row in means))
+    costs = [cost for cost in COSTS if all(row[cost[0]] is not None for row in means)]
+    methods = list(dict.fromkeys(row["method"] for row in means))
+
+    def draw(axes: list[Any]) -> None:
+        panels = iter(axes)
+        for net in nets:
+            for key, label, unit in costs:
+                ax = next(panels)
+                for number, method in enumerate(methods):
+                    points = sorted((unit * row[key], row["after"]) for row in means
+                                    if row["net"] == net and row["method"] == method)  # fmt: skip
+                    hollow = method.startswith("scratch")
+                    style = {"mfc": "none"} if hollow else {}
+                    color = "#000000" if hollow or method == "dense" else COLORS[number % len(COLORS)]
+                    line = ":" if hollow else "-"
+                    ax.plot(*zip(*points, strict=True), line, marker=MARKERS[number % len(MARKERS)], color=color,
+                            ms=5, lw=1, label=method, **style)  # fmt: skip
+                ax.set(xlabel=label, ylabel="test accuracy, %", title=net, xscale="log")
+        axes[-1].legend(fontsize=6, frameon=False)
+
+    picture(path, caption, len(nets) * len(costs), draw, 3.6, columns=len(costs))
