@@ -120,9 +120,10 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
 
     def scratch(criterion: str, ratio: float, file: Path) -> dict[str, Any]:
         base = slimmed(run, net, data, recipe, seed) if criterion == "slimming" else copy.deepcopy(dense)
-        small = prune.random_reinit(prune_filters(net, base, criterion, ratio, data, seed), seed + 7)
-        train(small, data.train, dataclasses.replace(recipe, epochs=recipe.epochs + retrain.epochs), seed)
-        return measured(small, data, file)
+        small = prune_filters(net, base, criterion, ratio, data, seed)
+        longer = dataclasses.replace(recipe, epochs=recipe.epochs + retrain.epochs)
+        control, _ = prune.from_scratch(small, lambda model: train(model, data.train, longer, seed), seed + 7)
+        return measured(control, data, file)
 
     row("dense", 0.0, lambda file: measured(dense, data, file))
     for sparsity in sparsities:
