@@ -130,12 +130,12 @@ def test_iterative_prunes_trains_and_prunes_on() -> None:
         prune.finetune(net, toy(), epochs=1)
         return f"round {len(seen)}"
 
-    rounds = prune.iterative(model, [0.5, 0.8, 0.9], train)
+    rounds = prune.iterative(model, [0.5, 0.8, 0.9], prune.magnitude, train)
     assert seen == pytest.approx([0.5, 0.8, 0.9], abs=2e-3)
     assert [(r.target, r.result) for r in rounds] == [(0.5, "round 1"), (0.8, "round 2"), (0.9, "round 3")]
     assert [r.sparsity for r in rounds] == seen
     assert prune.sparsity(model) == seen[-1]
-    one = prune.iterative(mlp(), [1.0], lambda m: None, prune.threshold)
+    one = prune.iterative(mlp(), [1.0], prune.threshold, lambda m: None)
     assert len(one) == 1
     assert one[0].sparsity > 0.4
 
@@ -150,11 +150,18 @@ def test_iterative_puts_the_model_back_when_training_fails() -> None:
             raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        prune.iterative(model, [0.5, 0.8], fail)
+        prune.iterative(model, [0.5, 0.8], prune.magnitude, fail)
     assert state(model) == before
     for targets, message in (([], "empty"), ([0.8, 0.5], "must rise")):
         with pytest.raises(ValueError, match=message):
-            prune.iterative(model, targets, fail)
+            prune.iterative(model, targets, prune.magnitude, fail)
+
+
+def test_dropout_for_retraining_is_hans() -> None:
+    assert prune.retraining_dropout(0.5, kept=0.04) == pytest.approx(0.1)
+    assert prune.retraining_dropout(0.5, kept=1.0) == 0.5
+    with pytest.raises(ValueError, match=r"from 0 to 1, not 0\.5 and 4"):
+        prune.retraining_dropout(0.5, kept=4)
 
 
 def test_sensitivity_prunes_one_layer_at_a_time_and_puts_it_back() -> None:
@@ -213,7 +220,7 @@ def jiggle(model: nn.Module) -> None:
 
 def test_remaining_weights_of_the_lottery_are_the_papers() -> None:
     torch.manual_seed(0)
-    found = prune.lottery_ticket(lenet_300_100(), jiggle, 15)
+    found = prune.lottery_ticket(lenet_300_100, jiggle, 15)
     remaining = [round(100 * r.remaining, 2) for r in found.rounds]
     assert (remaining[0], remaining[3], remaining[7], remaining[15]) == (100.0, 51.28, 21.07, 3.58)
     assert prune.sparsity(found.model) == pytest.approx(1 - found.rounds[15].remaining)

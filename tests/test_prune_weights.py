@@ -124,6 +124,19 @@ def test_threshold_by_layer_and_again_with_a_larger_one() -> None:
     assert zeros(model[2]) == 0
 
 
+def test_the_deviation_of_survivors_cuts_deeper_with_each_call() -> None:
+    model = lenet_300_100()
+    prune.threshold(model, 0.5)
+    left = model[0].weight.detach().clone()
+    deviation = float(left[left != 0].std(correction=0))
+    prune.threshold(model, {"0": 0.9}, survivors=True)
+    expected = left * (left.abs() >= 0.9 * deviation)
+    assert torch.equal(model[0].weight, expected)
+    assert not torch.equal(expected, left)
+    untouched = prune.threshold(copy.deepcopy(model), {"0": 0.9})[0].weight
+    assert torch.equal(untouched, expected)  # with zeros counted the deviation has shrunk
+
+
 def test_random_depends_on_seed_and_layer_alone() -> None:
     a, b = prune.random(convnet(), 0.6), prune.random(convnet(5), 0.6, skip=["0"])
     c = prune.random(convnet(), 0.6, seed=1)

@@ -7,6 +7,7 @@
 """
 
 from sparsenet.prune.blocks import blocks
+from sparsenet.prune.budget import Budget, to_bytes, to_flops, to_latency, to_parameters
 from sparsenet.prune.cost import macs, parameters
 from sparsenet.prune.distribution import erk, uniform
 from sparsenet.prune.evaluate import evaluate
@@ -15,6 +16,7 @@ from sparsenet.prune.finetune import History, finetune
 from sparsenet.prune.gradual import Gradual
 from sparsenet.prune.groups import Group, groups
 from sparsenet.prune.iterative import Round, iterative, retraining_dropout
+from sparsenet.prune.latency import measure_latency
 from sparsenet.prune.lottery import Lottery, TicketRound, lottery_ticket
 from sparsenet.prune.lottery_controls import random_mask, random_reinit
 from sparsenet.prune.lowrank import low_rank
@@ -23,15 +25,18 @@ from sparsenet.prune.masks import Mask, bake, load_masked, mask_of, set_mask, sp
 from sparsenet.prune.nm import n_m
 from sparsenet.prune.quantize import binarize, ternarize
 from sparsenet.prune.random_ import random
+from sparsenet.prune.scratch import from_scratch
 from sparsenet.prune.sensitivity import Sensitivity, sensitivity
 from sparsenet.prune.sharing import share_weights
 from sparsenet.prune.sharing_size import CompressedSize, compressed_size
 from sparsenet.prune.shrink import shrink
+from sparsenet.prune.slimming import Slimming
 from sparsenet.prune.summary import Summary, summary
 from sparsenet.prune.threshold import threshold
 from sparsenet.prune.units import units
 
 __all__ = [
+    "Budget",
     "CompressedSize",
     "Gradual",
     "Group",
@@ -40,6 +45,7 @@ __all__ = [
     "Mask",
     "Round",
     "Sensitivity",
+    "Slimming",
     "Summary",
     "TicketRound",
     "bake",
@@ -50,6 +56,7 @@ __all__ = [
     "evaluate",
     "filters",
     "finetune",
+    "from_scratch",
     "groups",
     "iterative",
     "load_masked",
@@ -58,6 +65,7 @@ __all__ = [
     "macs",
     "magnitude",
     "mask_of",
+    "measure_latency",
     "n_m",
     "parameters",
     "random",
@@ -72,6 +80,10 @@ __all__ = [
     "summary",
     "ternarize",
     "threshold",
+    "to_bytes",
+    "to_flops",
+    "to_latency",
+    "to_parameters",
     "uniform",
     "units",
 ]

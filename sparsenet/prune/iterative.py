@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from sparsenet.prune.magnitude import magnitude
 from sparsenet.prune.masks import sparsity
 from sparsenet.prune.snapshot import undone_on_error
 
@@ -26,8 +26,8 @@ class Round:
 def iterative(
     model: nn.Module,
     targets: Iterable[Any],
+    method: Callable[[nn.Module, Any], Any],
     finetune: Callable[[nn.Module], Any],
-    method: Callable[[nn.Module, Any], Any] = magnitude,
 ) -> list[Round]:
     """For each target in turn: ``method(model, target)``, then ``finetune(model)``. One target is one-shot pruning.
 
@@ -38,8 +38,9 @@ def iterative(
         model: pruned and trained in place.
         targets: what ``method`` takes: shares of zeros in rising order, dicts of such shares, or multiples q for
             :func:`threshold`.
-        finetune: trains the model, as :func:`prune.finetune` does; what it returns is kept.
         method: :func:`magnitude`, :func:`threshold`, :func:`blocks`, or your own function of (model, target).
+        finetune: trains the model, as :func:`prune.finetune` does; what it returns is kept. Where there is dropout, see
+            :func:`retraining_dropout`.
 
     Returns:
         A :class:`Round` for each target.
@@ -48,7 +49,8 @@ def iterative(
         ValueError: no targets, or numbers that do not rise. After any error the model is as it was.
 
     Example:
-        >>> rounds = prune.iterative(model, [0.5, 0.75, 0.9], lambda m: prune.finetune(m, loader, epochs=3))
+        >>> train = functools.partial(prune.finetune, loader=loader, epochs=3)
+        >>> rounds = prune.iterative(model, [0.5, 0.75, 0.9], prune.magnitude, train)
     """
     targets = list(targets)
     if not targets:
@@ -62,3 +64,20 @@ def iterative(
             method(model, target)
             rounds.append(Round(target, sparsity(model), finetune(model)))
     return rounds
+
+
+def retraining_dropout(dropout: float, kept: float) -> float:
+    """The dropout to retrain with: a sparser layer has less to overfit with.
+
+    Han et al. 2015 (section 3.2): ``dropout * sqrt(kept)``, where ``kept`` is the share of the connections of the layer
+    behind it that is left.
+
+    Raises:
+        ValueError: a number outside 0 to 1.
+
+    Example:
+        >>> model.dropout.p = retraining_dropout(0.5, kept=0.08)
+    """
+    if not (0 <= dropout <= 1 and 0 <= kept <= 1):
+        raise ValueError(f"dropout and kept are shares from 0 to 1, not {dropout} and {kept}")
+    return dropout * math.sqrt(kept)

@@ -47,7 +47,7 @@ class Lottery:
 
 
 def lottery_ticket(
-    model: nn.Module,
+    model: nn.Module | Callable[[], nn.Module],
     train: Callable[..., Any],
     rounds: int,
     *,
@@ -60,14 +60,14 @@ def lottery_ticket(
     """Trains, prunes, resets to the first weights, and repeats, in place.
 
     Frankle & Carbin 2019 ("The lottery ticket hypothesis"): each round prunes ``rate`` of the weights that are left in
-    each layer by magnitude, the output layer at half the rate, so that 51 / 21 / 7 / 3.6 % remain of LeNet-300-100
+    each layer by magnitude, of the output layer ``output_rate``, so that 51 / 21 / 7 / 3.6 % remain of LeNet-300-100
     after 3 / 7 / 12 / 15 rounds. Deep networks find no tickets at their first weights and are rewound to those of an
     early step instead (Frankle et al. 2019, "Stabilizing the lottery ticket hypothesis"). Compare with
     :func:`random_mask` and :func:`random_reinit`: at a large learning rate tickets may have no advantage over them
     (Liu et al. 2019, "Rethinking the value of network pruning").
 
     Args:
-        model: freshly initialised, or as it is to be reset to.
+        model: freshly initialised, or as it is to be reset to; or a function that makes one.
         train: called as ``train(model)`` for each round. It makes its own optimiser and schedule, each time anew.
             With ``rewind_step`` k it is called as ``train(model, begin, end)``: first ``(model, 0, k)``, then for each
             round ``(model, k, None)``, which is from step k to the last, the schedule where it is at step k.
@@ -86,13 +86,15 @@ def lottery_ticket(
         ValueError: a number out of range, or a name that is no layer. After any error the model is as it was.
 
     Example:
-        >>> found = prune.lottery_ticket(LeNet(), train, rounds=7, evaluate=lambda m: prune.evaluate(m, test))
+        >>> found = prune.lottery_ticket(LeNet, train, rounds=7, evaluate=lambda m: prune.evaluate(m, test))
         >>> [f"{r.remaining:.1%}: {r.score:.4f}" for r in found.rounds]
         >>> control = prune.random_mask(found.ticket(7))
         >>> train(control)
     """
     if rounds < 0 or rewind_step < 0:
         raise ValueError(f"rounds and rewind_step are 0 or more, not {rounds} and {rewind_step}")
+    if not isinstance(model, nn.Module):
+        model = model()
     rates = _rates(model, rate, output_rate, output)
     with undone_on_error(model):
         if rewind_step:

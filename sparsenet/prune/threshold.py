@@ -12,18 +12,22 @@ from sparsenet.prune.masks import check_names, set_mask, weight_of, weighted
 
 
 @torch.no_grad()
-def threshold(model: nn.Module, q: float | Mapping[str, float], *, skip: Collection[str] = ()) -> nn.Module:
+def threshold(
+    model: nn.Module, q: float | Mapping[str, float], *, survivors: bool = False, skip: Collection[str] = ()
+) -> nn.Module:
     """Masks, in each layer, the weights below ``q`` standard deviations of that layer, in place; returns ``model``.
 
     Han et al. 2015 ("Learning both weights and connections", section 3.1): one quality parameter, and each layer's own
     spread decides its share. Gaussian weights lose 68 % at q = 1, 87 % at 1.5. Retrain, then call again, with a larger
-    ``q`` if more is to go: what is pruned stays pruned and counts as zero in the standard deviation, so that a second
-    call on the same weights takes nothing more. The survivors keep their values: Han finds that better than
+    ``q`` if more is to go: what is pruned stays pruned. The survivors keep their values: Han finds that better than
     initialising them anew.
 
     Args:
         model: any module; convolutions and linear layers are pruned.
         q: multiple of the standard deviation, >= 0, or one for each layer to prune, by name.
+        survivors: False counts pruned weights, as zeros, in the standard deviation, so that a second call on the same
+            weights takes nothing more. True leaves them out: the deviation grows with what is cut, and each call cuts
+            deeper.
         skip: names of layers to leave alone.
 
     Raises:
@@ -45,7 +49,7 @@ def threshold(model: nn.Module, q: float | Mapping[str, float], *, skip: Collect
         if not (factor >= 0 and math.isfinite(factor)):
             raise ValueError(f"q of {name} is a multiple of its standard deviation, 0 <= q, not {factor}")
         weight = weight_of(module)
-        limit = factor * weight.std(correction=0)
+        limit = factor * (weight[weight != 0] if survivors else weight).std(correction=0)
         keep = weight.abs() >= limit
         if not keep.any():
             raise ValueError(
