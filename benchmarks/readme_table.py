@@ -1,9 +1,9 @@
-"""Writes README.md's table of numbers and its picture from a run of benchmarks.bench_resnet50.
+"""Writes README.md's table of numbers and its picture from a run of benchmarks.targets.
 
-    python -m benchmarks.bench_resnet50 --networks resnet50,mobilenet_v1,vgg16 --json docs/measured.json
+    python -m benchmarks.targets --json docs/measured.json
     python -m benchmarks.readme_table docs/measured.json
 
-The picture (docs/resnet50.svg) shows the first network of the file.
+The picture (docs/resnet50.svg) shows one network at each of its shares of random zeros.
 """
 
 from __future__ import annotations
@@ -21,51 +21,82 @@ from sparsenet.cli.common import replacing
 ROOT = Path(__file__).parent.parent
 BEGIN = "<!-- numbers: written by `python -m benchmarks.readme_table`; do not edit by hand -->\n"
 END = "<!-- end of numbers -->"
+NETWORK = "resnet50"
+ZEROS = {
+    "unstructured": "{} % random",
+    "4x1": "{} % in 4x1 blocks",
+    "1x4": "{} % in 1x4 blocks",
+    "erk": "{} % random, uneven (ERK)",
+    "magnitude": "{} % by magnitude, trained",
+    "filters": "{} % of filters",
+}
+STYLES = {
+    "sparsenet": ("#0b7285", "o-"),
+    "onnxruntime": ("#868e96", "s--"),
+    "openvino": ("#adb5bd", "v--"),
+    "torch": ("#ced4da", "^--"),
+    "ncnn": ("#495057", "d--"),
+}
+
+
+def rows(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the table shows: whole networks beside peers, one image, one thread."""
+    wanted = {"kind": "peers", "batch": 1, "threads": 1}
+    found = [row for row in told["rows"].values() if wanted.items() <= row.items() and "value" in row]
+    if not found:
+        raise SystemExit("no row of kind peers, batch 1, one thread in the file: run python -m benchmarks.targets")
+    return found
 
 
 def markdown(told: dict[str, Any]) -> str:
-    """The table, a row a network and share of zeros; where a peer is faster the ratio says so."""
-    peers = [name for name in told["measured"][0]["results"] if name != "sparsenet"]
-    head = ["network", "zeros", "sparsenet", *peers, *(f"against {peer}" for peer in peers)]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    for m in told["measured"]:
-        times = [f"{m['results'][name]['median_ms']:.1f} ms" for name in ("sparsenet", *peers)]
-        ratios = [f"{m['ratios'][p]:.2f}x" if m["ratios"][p] >= 1 else f"**{m['ratios'][p]:.2f}x**" for p in peers]
-        lines.append("| " + " | ".join([m["network"], f"{m['zeros']} %", *times, *ratios]) + " |")
-    losses = any(ratio < 1 for m in told["measured"] for ratio in m["ratios"].values())
-    threads = f"{told['threads']} thread" + "s" * (told["threads"] > 1)
-    note = f"Median latency of one image, {threads}, {told['cpu']}, {told['measured'][0]['isa']}; "
-    note += "random zeros in every layer but the first; peers run the same weights dense, in turn with sparsenet on "
-    note += "the same core." + (" **Bold: the peer is faster.**" if losses else "")
+    """The table, a row a network and its zeros; where the best peer is faster the ratio says so."""
+    shown = rows(told)
+    lines = ["| network | zeros | sparsenet | best dense peer | times faster |", "|---|---|---:|---:|---:|"]
+    for row in shown:
+        times, best = row["results"], row["best"]
+        ratio = f"{row['value']:.2f}x" if row["value"] >= 1 else f"**{row['value']:.2f}x**"
+        zeros = ZEROS[row["pattern"]].format(row["zeros"]) if row["zeros"] else "none"
+        ours, theirs = (f"{_ms(times[name]['median_ms'])} ms" for name in ("sparsenet", best))
+        lines.append(f"| {row['network']} | {zeros} | {ours} | {theirs} ({best}) | {ratio} |")
+    names = sorted({name for row in shown for name in row["ratios"]})
+    versions = ", ".join(f"{name} {told['versions'][name]}" for name in names)
+    note = f"Median latency of one image on one core of {told['cpu']}, {shown[0]['isa']}, fp32. Peers ({versions}) run "
+    note += "the same weights, for pruned filters the same small network, in turn with sparsenet; the fastest is shown."
+    note += " **Bold: the peer is faster.**" if any(row["value"] < 1 for row in shown) else ""
     return "\n".join([note, "", *lines]) + "\n"
 
 
+def _ms(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.3f}"
+
+
 def draw(told: dict[str, Any], path: Path) -> None:
-    """Latency against the share of zeros, for the first network."""
-    network = told["measured"][0]["network"]
-    rows = [m for m in told["measured"] if m["network"] == network]
-    styles = {"sparsenet": ("#0b7285", "o-"), "onnxruntime": ("#868e96", "s--"), "torch": ("#ced4da", "^--")}
+    """Latency against the share of random zeros."""
+    shown = [row for row in rows(told) if row["network"] == NETWORK and row["pattern"] == "unstructured"]
+    shown.sort(key=lambda row: row["zeros"])
+    if not shown:
+        raise SystemExit(f"no row of {NETWORK} with random zeros in the file")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sparsenet", "font.size": 10}):
-        figure = Figure(figsize=(7, 3), layout="constrained")
+        figure = Figure(figsize=(7, 3.4), layout="constrained")
         axes = figure.subplots()
-        for name in rows[0]["results"]:
-            color, style = styles[name]
-            times = [m["results"][name]["median_ms"] for m in rows]
-            axes.plot([m["zeros"] for m in rows], times, style, color=color, label=name)
-        for m in rows:
-            ratios = [m["ratios"][name] for name in m["ratios"]]
-            at = (m["zeros"], m["results"]["sparsenet"]["median_ms"])
-            axes.annotate(f"{ratios[0]:.1f}x", at, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8)
-        axes.set(xlabel="zeros, %", ylabel="ms an image", title=f"{network}, batch 1, {told['threads']} thread")
+        for name, (color, style) in STYLES.items():
+            points = [(r["zeros"], r["results"][name]["median_ms"]) for r in shown if name in r["results"]]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, color=color, label=name, markersize=4)
+        for row in shown:
+            at = (row["zeros"], row["results"]["sparsenet"]["median_ms"])
+            text = f"{row['value']:.1f}x"
+            axes.annotate(text, at, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8)
+        axes.set(xlabel="random zeros, %", ylabel="ms an image", title=f"{NETWORK}, batch 1, one core")
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=8)
         figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measured", type=Path, help="what bench_resnet50 --json wrote")
+    parser.add_argument("measured", type=Path, help="what benchmarks.targets --json wrote")
     told = json.loads(parser.parse_args().measured.read_text(encoding="utf-8"))
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
