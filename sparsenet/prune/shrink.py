@@ -122,7 +122,8 @@ def _describe(layer: Any, groups: int) -> None:
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, NORMS):
-        layer.num_features = len(layer.running_mean)
+        per_channel: Any = layer.weight if layer.running_mean is None else layer.running_mean
+        layer.num_features = len(per_channel)
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = len(layer.weight)
 
