@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include "base/error.h"
 #include "bind/bind.h"
@@ -30,8 +32,11 @@ py::tuple pack(const Weights& w, int br, int bc, int kc) {
     fail(ErrorCode::InvalidArgument, "pack: expected a block of 1x1 to 64x64, got ", br, "x", bc);
   if (kc < bc || kc > 65536 || kc % bc != 0)
     fail(ErrorCode::InvalidArgument, "pack: expected kc to be a multiple of bc = ", bc, " up to 65536, got ", kc);
+  // A chunk a row block: the segments stay in order of their rows.
+  std::vector<std::int32_t> chunk(static_cast<std::size_t>((w.shape(1) + br - 1) / br + 1));
+  std::iota(chunk.begin(), chunk.end(), 0);
   const auto packed = pack_sparse(w.data(), static_cast<int>(w.shape(0)), static_cast<int>(w.shape(1)),
-                                  static_cast<int>(w.shape(2)), br, bc, kc);
+                                  static_cast<int>(w.shape(2)), br, bc, kc, chunk);
   const PackedWeights& v = packed->view;
   const std::int64_t segments = w.shape(0) * v.row_blocks * v.k_blocks;
   return py::make_tuple(view(packed, packed->start.as<std::uint32_t>(), segments + 1),

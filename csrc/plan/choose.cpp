@@ -10,12 +10,13 @@ namespace {
 
 // The model counts cycles of one core: two loads and two FMAs a cycle, FMA latency 4. Constants fitted by eye to
 // benchmarks/kernels.py on the machines of docs/performance.md; tuning replaces them where it matters.
-constexpr double kSegmentCycles = 20;  // one row block in one k-block: the loop's mispredicted end, start/end loads
-constexpr double kSumCycles = 1.5;     // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
-constexpr double kFarLoad = 0.7;       // more for a panel vector from L2 than from L1
-constexpr double kRunCycles = 6;       // one piece of a panel row copied from one image row
-constexpr double kL1Share = 0.85;      // of L1 for the panel; the rest is for weights and sums on their way
-constexpr double kL2Share = 0.5;       // of L2 likewise; dense panels always go there, read once for each row block
+constexpr double kSegmentCycles = 6;  // one row block in one k-block: its row, start and end, the loop's set-up
+constexpr double kSumCycles = 1.5;    // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
+constexpr double kFarLoad = 0.7;      // more for a panel vector from L2 than from L1
+constexpr double kRunCycles = 6;      // a run of an image row copied to the band, or of the band to a panel row
+constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for weights and sums on their way
+constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
+constexpr double kStripShare = 0.25;  // of L2 for the strip of padded input, read once for each tap
 
 // The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
 constexpr int kLinearBlock = 4096;
@@ -28,14 +29,20 @@ double fma_bound(int br, int bc, int r, double far) {
   return std::max({fma, loads, chain});
 }
 
+// A panel row, in a layer with a window its share of the strip included.
 double copy_cycles(const MatrixProblem& q, int tile, int r) {
   if (q.flat || q.linear) return r * 1.0;
-  const double runs = std::min<double>(tile, static_cast<double>(tile) / q.OW + 1);
-  return r * (q.SW == 1 ? 1.0 : 6.0) + runs * kRunCycles;
+  const double pixels = static_cast<double>(q.strip) * tile;
+  const double vector = q.SW <= 2 ? 1.5 * q.SW : 16.0;  // by shuffles up to stride 2, then one by one
+  const double strip = (pixels / q.pitch * kRunCycles * q.SH + r * q.strip * vector) / q.strip *
+                       static_cast<double>(strip_channel(q, q.strip * tile)) / pixels;
+  if (q.KH * q.KW == 1) return strip;
+  const double runs = q.pitch == strip_pitch(q) ? 0 : static_cast<double>(tile) / q.OW + 1;
+  return r * 1.5 + runs * kRunCycles + strip / (q.KH * q.KW);
 }
 
 double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, int kc, std::int64_t batch) {
-  const std::int64_t pixels = q.linear ? batch : static_cast<std::int64_t>(q.OH) * q.OW;
+  const std::int64_t pixels = q.linear ? batch : pixel_count(q);
   const double tiles = std::ceil(static_cast<double>(pixels) / v.tile());
   const double row_blocks = std::ceil(static_cast<double>(q.M) / v.br) * q.groups;
   const double k_blocks = std::ceil(static_cast<double>(q.K) / kc);
@@ -62,6 +69,15 @@ int split_k(int K, int longest, int bc) {
 }
 
 }  // namespace
+
+// As many as fit a quarter of L2 beside the sums and the weights, one at least.
+int strip_tiles(const MatrixProblem& q, int tile) {
+  if (q.KH * q.KW == 1) return 1;
+  const double fits = kStripShare * static_cast<double>(l2_bytes()) / sizeof(float) / q.C;
+  const double tiles =
+      (fits - strip_reach(q)) / (static_cast<double>(tile) * phases(q.SH, q.KH, q.DH) * phases(q.SW, q.KW, q.DW));
+  return std::clamp(static_cast<int>(tiles), 1, static_cast<int>((pixel_count(q) + tile - 1) / tile));
+}
 
 std::int64_t BlockCounts::of(int br, int bc) const {
   for (const Row& row : rows) {
@@ -91,16 +107,25 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
   }
   std::vector<Candidate> out;
   for (const PanelVariant& v : variants) {
-    // Sparse: the panel in L1, or twice that, or all of K in L2. A longer k-block has fewer segments, each with its
-    // sums to load and store and its mispredicted end; a shorter one has faster loads. Which wins depends on density.
+    // Sparse: the panel in L1, or somewhat more. A longer k-block has fewer segments, each with its
+    // sums to load and store; a shorter one has faster loads. Which wins depends on density.
     const double l1 = kL1Share * static_cast<double>(l1_bytes()), l2 = kL2Share * static_cast<double>(l2_bytes());
     std::vector<int> tried;
-    for (const double cache : v.sparse ? std::vector<double>{l1, 2 * l1, l2} : std::vector<double>{l2}) {
+    for (const double cache : v.sparse ? std::vector<double>{l1, 1.7 * l1, 3.4 * l1} : std::vector<double>{l2}) {
       const int fits = std::clamp(static_cast<int>(cache / (v.tile() * sizeof(float))), 16, 65536);
       const int kc = split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
       if (std::find(tried.begin(), tried.end(), kc) != tried.end()) continue;
       tried.push_back(kc);
-      out.push_back({v, kc, model(q, v, blocks.of(v.br, v.bc), kc, batch)});
+      // Pixels counted with the gaps between their rows, or without.
+      Candidate best;
+      for (const std::int64_t pitch : {strip_pitch(q), std::int64_t{q.OW}}) {
+        MatrixProblem tiled = q;
+        tiled.strip = strip_tiles(q, v.tile());
+        tiled.pitch = static_cast<std::int32_t>(q.flat || q.linear ? q.OW : pitch);
+        const double cycles = model(tiled, v, blocks.of(v.br, v.bc), kc, batch);
+        if (best.kc == 0 || cycles < best.cycles) best = {v, kc, tiled.pitch, cycles};
+      }
+      out.push_back(best);
     }
   }
   std::sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });

@@ -11,8 +11,8 @@ namespace sn {
 
 struct Candidate {
   PanelVariant variant;
-  std::int32_t kc = 0;
-  double cycles = 0;  // the model's, a sample
+  std::int32_t kc = 0, pitch = 1;  // of PackedWeights and MatrixProblem
+  double cycles = 0;               // the model's, a sample
 };
 
 // Nonzero blocks of the weight for every block shape that the ISA's kernels know.
@@ -25,6 +25,9 @@ struct BlockCounts {
 
   std::int64_t of(int br, int bc) const;
 };
+
+// MatrixProblem::strip for tiles of this width.
+int strip_tiles(const MatrixProblem& q, int tile);
 
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa);
 

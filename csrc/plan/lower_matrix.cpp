@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "kernels/panel/pack.h"
@@ -25,8 +26,8 @@ constexpr std::int64_t kVectorBatch = 4;
 // is 1.33.
 constexpr double kIdleLimit = 1.2;
 
-// A channel's rows in scratch: 1 GiB. Real layers need kilobytes; a hostile dilation could ask for all memory.
-constexpr std::int64_t kLargestBand = std::int64_t{1} << 28;
+// A tile's padded input in scratch: 1 GiB. Real layers need kilobytes; a hostile dilation could ask for all memory.
+constexpr std::int64_t kLargestStrip = std::int64_t{1} << 28;
 
 // Everything a matrix step needs, in one allocation that the step owns.
 struct Layer {
@@ -100,15 +101,17 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
   q.PT = two ? narrow(padding[0]) : 0;
   q.PL = narrow(padding[two ? 1 : 0]);
   q.K = q.C * q.KH * q.KW;
+  q.pitch = q.OW;
   const bool padded = std::any_of(padding.begin(), padding.end(), [](std::int64_t p) { return p != 0; });
   if (q.KH * q.KW == 1 && q.SH == 1 && q.SW == 1 && !padded) {
-    q.W = q.OW = q.H * q.W;
+    q.W = q.OW = q.pitch = q.H * q.W;
     q.H = q.OH = 1;
     q.flat = true;
   }
-  if (band_floats(q, kMaxTile) > kLargestBand) {
+  q.strip = 1;
+  if (strip_floats(q, kMaxTile) > kLargestStrip) {
     fail(ErrorCode::Shape, "node '", node.name, "': the window with its dilation and padding spans ",
-         band_floats(q, kMaxTile), " padded pixels of a channel, more than the ", kLargestBand,
+         strip_floats(q, kMaxTile), " padded pixels of all channels, more than the ", kLargestStrip,
          " that kernels can hold");
   }
   // What one image reads and writes; where that exceeds L2, neither is there when its turn comes.
@@ -118,26 +121,19 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
   return q;
 }
 
-// Row blocks split into `chunks` of about equal work.
-std::vector<std::int32_t> split_rows(const PackedWeights& w, int groups, int chunks) {
-  std::vector<double> work(w.row_blocks, w.start ? 4.0 : 1.0);  // an empty row still costs its store
-  if (w.start) {
-    for (int g = 0; g < groups; ++g) {
-      for (int kb = 0; kb < w.k_blocks; ++kb) {
-        const std::uint32_t* start = w.start + (static_cast<std::int64_t>(g) * w.k_blocks + kb) * w.row_blocks;
-        for (int rb = 0; rb < w.row_blocks; ++rb) work[rb] += start[rb + 1] - start[rb];
-      }
-    }
-  }
-  double total = 0, sum = 0;
-  for (double x : work) total += x;
+// Row blocks split into `chunks` of about equal work, given the entries of each.
+std::vector<std::int32_t> split_rows(const std::vector<std::int64_t>& entries, int chunks) {
+  constexpr double kRowWork = 4;  // in entries: even an empty row has its sums to store
+  const int rows = static_cast<int>(entries.size());
+  const double total = kRowWork * rows + static_cast<double>(std::accumulate(entries.begin(), entries.end(), 0LL));
+  double sum = 0;
   std::vector<std::int32_t> out{0};
-  for (int rb = 0; rb < w.row_blocks; ++rb) {
-    sum += work[rb];
+  for (int rb = 0; rb < rows; ++rb) {
+    sum += kRowWork + static_cast<double>(entries[rb]);
     const int done = static_cast<int>(out.size());
     if (done < chunks && sum >= total * done / chunks) out.push_back(rb + 1);
   }
-  if (out.back() != w.row_blocks) out.push_back(w.row_blocks);
+  if (out.back() != rows) out.push_back(rows);
   return out;
 }
 
@@ -163,9 +159,8 @@ Step Builder::build(const Candidate& c) const {
   auto layer = std::make_shared<Layer>();
   layer->q = shape;
   MatrixProblem& q = layer->q;
-  layer->weights =
-      v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc) : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
-  q.w = layer->weights->view;
+  q.pitch = c.pitch;
+  q.strip = strip_tiles(q, v.tile());
   layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
   if (node.has_input(2)) {
     const float* bias = context.graph.values[node.inputs[2]].data.get();
@@ -200,7 +195,12 @@ Step Builder::build(const Candidate& c) const {
       chunks = context.threads;
     }
   }
-  layer->chunk = split_rows(q.w, q.groups, chunks);
+  std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
+  if (v.sparse && chunks > 1) entries = count_row_blocks(w, q.groups, q.M, q.K, v.br, v.bc);
+  layer->chunk = split_rows(entries, chunks);
+  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk)
+                            : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
+  q.w = layer->weights->view;
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
   q.chunk = layer->chunk.data();
 
@@ -350,7 +350,7 @@ Step lower_linear(const LowerContext& context, const Node& node) {
   q.groups = 1;
   q.M = static_cast<std::int32_t>(w[0]);
   q.K = q.C = static_cast<std::int32_t>(w[1]);
-  q.H = q.W = q.OH = q.OW = q.KH = q.KW = q.SH = q.SW = q.DH = q.DW = 1;
+  q.H = q.W = q.OH = q.OW = q.KH = q.KW = q.SH = q.SW = q.DH = q.DW = q.pitch = 1;
   q.linear = true;
   std::int64_t inner = 1;
   for (std::size_t i = 1; i + 1 < x.size(); ++i) inner *= x[i];

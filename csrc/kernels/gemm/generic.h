@@ -10,6 +10,8 @@ template <int Br, int Width>
 struct Gemm {
   static constexpr int BR = Br, R = Width, T = Width * VL;
 
+  SN_INLINE static int row(const MatrixProblem&, int64_t, int, int i) { return i; }
+
   SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int rb, V (&acc)[BR][R]) {
     const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
     const float* w = q.w.value + ((g * q.w.row_blocks + rb) * q.K + k0) * Br;

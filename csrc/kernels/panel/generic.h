@@ -2,133 +2,17 @@
 //
 // A micro-kernel is a type with
 //   static constexpr int BR, R;                                  // rows and vectors of accumulators
-//   static void mul(const MatrixProblem&, const float* panel, int64 group, int k_block, int row_block, V (&acc)[BR][R])
-// that adds the product of one segment of weights with the panel to acc.
+//   static int row(const MatrixProblem&, int64 group, int k_block, int i);
+//   static void mul(const MatrixProblem&, const float* panel, int64 group, int k_block, int i, V (&acc)[BR][R])
+// where mul adds the product of a k-block's segment i, of row block row(...), with the panel to acc.
 #pragma once
 
-#include "kernels/panel/panel.h"
-#include "simd/math.h"
+#include "kernels/panel/window.h"
 
 namespace sn {
 namespace SN_ISA {
 
-SN_INLINE void copy_row(float* dst, const float* src, int n) {
-  int i = 0;
-  for (; i + VL <= n; i += VL) store(dst + i, load(src + i));
-  if (i < n) store_n(dst + i, load_n(src + i, n - i), n - i);
-}
-
-SN_INLINE void zero_row(float* dst, int n) {
-  int i = 0;
-  for (; i + VL <= n; i += VL) store(dst + i, zero());
-  if (i < n) store_n(dst + i, zero(), n - i);
-}
-
-// Rows of pixels lie a plane apart, in pages of their own, where no hardware prefetcher follows: on planes that come
-// from beyond L2 worth 17 % (64 -> 256 channels at 56x56) and 7 % (256 -> 64), on nearer ones a loss of 5 %.
-constexpr int kRowsAhead = 8;
-template <int ForWrite>
-SN_INLINE void prefetch_row(const float* p, int n) {
-  for (int i = 0; i < n; i += 64 / static_cast<int>(sizeof(float))) __builtin_prefetch(p + i, ForWrite, 2);
-}
-
-SN_INLINE void copy_strided(float* dst, const float* src, int n, int stride) {
-  if (stride == 1) return copy_row(dst, src, n);
-  if (stride == 2) {
-    for (int i = 0; i < n; ++i) dst[i] = src[2 * i];
-  } else {
-    for (int i = 0; i < n; ++i) dst[i] = src[static_cast<int64_t>(stride) * i];
-  }
-}
-
-// A layer with a window is packed by way of a band: the image rows of one channel that a tile of pixels sees, zero
-// padded, with the columns split into their SW phases (column SW*i + ph at [ph][i]). In the band every tap of every
-// pixel run is a contiguous piece at a fixed offset, so a panel row is a list of unmasked vector copies, whatever the
-// window, stride, padding or dilation; and each input element is fetched and bounds-checked once, not KH*KW times.
-struct Band {
-  struct Piece {
-    int32_t from, to;  // offsets in the band, for the tap (0, 0), and in the panel row
-  };
-  Piece pieces[kMaxTile + kMaxTile / VL];
-  int piece_count;
-  int32_t first_row, first_column;       // of the band, in the image; negative in the padding
-  int32_t row_begin, row_end, row_step;  // rows of the band that hold image rows
-  int32_t phases, pitch;                 // floats a phase of a row: pitch
-
-  // Tile [p0, p0 + n). `data` is all zero afterwards; only what lies inside the image is ever written to it.
-  void plan(const MatrixProblem& q, int64_t p0, int n, float* data);
-  void load(const MatrixProblem& q, const float* plane, float* data) const;
-
-  int32_t tap(const MatrixProblem& q, int kh, int kw) const {
-    return (kh * q.DH * phases + kw * q.DW % q.SW) * pitch + kw * q.DW / q.SW;
-  }
-};
-
-inline __attribute__((noinline)) void Band::plan(const MatrixProblem& q, int64_t p0, int n, float* data) {
-  const int32_t oh0 = static_cast<int32_t>(p0 / q.OW), ow0 = static_cast<int32_t>(p0 % q.OW);
-  const int32_t oh1 = static_cast<int32_t>((p0 + n - 1) / q.OW);
-  const bool one_row = oh0 == oh1;  // then the band needs only the columns of these pixels
-  first_row = oh0 * q.SH - q.PT;
-  first_column = (one_row ? ow0 * q.SW : 0) - q.PL;
-  const int32_t columns = ((one_row ? n : q.OW) - 1) * q.SW + (q.KW - 1) * q.DW + 1;
-  pitch = (columns + q.SW - 1) / q.SW;
-  phases = q.SW < columns ? q.SW : columns;  // a stride beyond the window leaves phases without a column
-  const int32_t height = (oh1 - oh0) * q.SH + (q.KH - 1) * q.DH + 1;
-  zero_row(data, height * phases * pitch + VL);
-
-  // A single tap at stride SH sees every SH-th row; a taller window may skip some too, but they cost little.
-  row_step = q.KH == 1 ? q.SH : 1;
-  row_begin = first_row >= 0 ? 0 : (-first_row + row_step - 1) / row_step * row_step;
-  row_end = q.H - first_row < height ? q.H - first_row : height;
-  piece_count = 0;
-  for (int at = 0, oh = oh0, ow = ow0; at < n; ++oh, ow = 0) {
-    const int32_t len = q.OW - ow < n - at ? q.OW - ow : n - at;
-    const int32_t from = (oh - oh0) * q.SH * phases * pitch + (one_row ? 0 : ow);
-    for (int32_t i = 0; i < len; i += VL) pieces[piece_count++] = {from + i, at + i};
-    at += len;
-  }
-}
-
-inline void Band::load(const MatrixProblem& q, const float* plane, float* data) const {
-  for (int32_t ph = 0; ph < phases; ++ph) {
-    bool seen = false;
-    for (int kw = 0; kw < q.KW && !seen; ++kw) seen = kw * q.DW % q.SW == ph;
-    if (!seen) continue;
-    // Element i of the phase is image column first_column + ph + i*SW.
-    const int32_t column = first_column + ph;
-    const int32_t begin = column >= 0 ? 0 : (-column + q.SW - 1) / q.SW;
-    int32_t end = q.W > column ? (q.W - column + q.SW - 1) / q.SW : 0;
-    end = end < pitch ? end : pitch;
-    if (begin >= end) continue;
-    const float* src = plane + static_cast<int64_t>(first_row) * q.W + column + static_cast<int64_t>(begin) * q.SW;
-    float* dst = data + ph * pitch + begin;
-    for (int32_t r = row_begin; r < row_end; r += row_step) {
-      copy_strided(dst + static_cast<int64_t>(r) * phases * pitch, src + static_cast<int64_t>(r) * q.W, end - begin,
-                   q.SW);
-    }
-  }
-}
-
-// panel[k - k0][T] = col(n, g, k, p0 ...) for k in [k0, k1), where x is the image's group. Floats past the tile's last
-// pixel hold anything; no result is stored from them.
-inline __attribute__((noinline)) void pack_window(const MatrixProblem& q, const Band& band, const float* x, int tile,
-                                                  int k0, int k1, float* data, float* panel) {
-  const int32_t window = q.KH * q.KW;
-  int c = k0 / window, kh = k0 % window / q.KW, kw = k0 % q.KW;
-  for (int k = k0; k < k1; ++k, panel += tile) {
-    if (k == k0 || (kh == 0 && kw == 0)) band.load(q, x + static_cast<int64_t>(c) * q.H * q.W, data);
-    const float* from = data + band.tap(q, kh, kw);
-    for (int i = 0; i < band.piece_count; ++i) {
-      store(panel + band.pieces[i].to, load(from + band.pieces[i].from));
-    }
-    if (++kw == q.KW) {
-      kw = 0;
-      if (++kh == q.KH) kh = 0, ++c;
-    }
-  }
-}
-
-// The same for a 1x1 layer at stride 1, whose planes are rows of pixels.
+// panel[k - k0][T] = x[k][p0 ...] for k in [k0, k1): a 1x1 layer at stride 1, whose planes are rows of pixels.
 inline __attribute__((noinline)) void pack_flat(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile,
                                                 int k0, int k1, float* panel) {
   for (int k = k0; k < k1; ++k, panel += tile) {
@@ -178,6 +62,30 @@ SN_INLINE void store_row(const V (&acc)[R], float bias, const float* residual, f
   }
 }
 
+// The same for a tile with positions between its rows of pixels: from a row of sums, each run to its place.
+inline __attribute__((noinline)) void store_runs(const MatrixProblem& q, const Strip& strip, const float* sums,
+                                                 float bias, const float* residual, float* y) {
+  const V b = set1(bias), lo = set1(q.lo), hi = set1(q.hi);
+  for (int s = 0; s < strip.store_count; ++s) {
+    const Run run = strip.stores[s];
+    const float* from = sums + run.from;
+    const float* add_on = residual ? residual + run.to : nullptr;
+    float* to = y + run.to;
+    int32_t i = 0;
+    for (; i + VL <= run.n; i += VL) {
+      V v = add(load(from + i), b);
+      if (add_on) v = add(v, load(add_on + i));
+      store(to + i, min(hi, max(lo, v)));
+    }
+    if (i < run.n) {
+      V v = add(load(from + i), b);
+      if (add_on) v = add(v, load_n(add_on + i, run.n - i));
+      store_n(to + i, min(hi, max(lo, v)), run.n - i);
+    }
+    if (q.act_after) act_row(to, run.n, q.epilogue);
+  }
+}
+
 // The last step of a fully connected tile: sums[m][tile] -> y[j][m], transposed.
 inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const float* sums, int tile, int rb0,
                                                    int rb1, const float* residual, float* y, int n) {
@@ -193,27 +101,51 @@ inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const
   }
 }
 
+template <int BR, int R>
+SN_INLINE void load_sums(V (&acc)[BR][R], const float* sum) {
+#pragma GCC unroll 16
+  for (int i = 0; i < BR; ++i) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) acc[i][r] = sum ? loada(sum + (i * R + r) * VL) : zero();
+  }
+}
+
+template <int BR, int R>
+SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
+#pragma GCC unroll 16
+  for (int i = 0; i < BR; ++i) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) storea(sum + (i * R + r) * VL, acc[i][r]);
+  }
+}
+
 template <class Micro>
 int64_t panel_tasks(const void* params, int64_t batch) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
   constexpr int T = Micro::R * VL;
   if (q.linear) return (batch + T - 1) / T * q.chunks;
-  const int64_t pixels = static_cast<int64_t>(q.OH) * q.OW;
-  return batch * q.groups * ((pixels + T - 1) / T) * q.chunks;
+  return batch * q.groups * ((pixel_count(q) + T - 1) / T) * q.chunks;
 }
 
 template <class Micro>
 void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
   constexpr int BR = Micro::BR, R = Micro::R, T = R * VL;
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
-  const int64_t pixels = q.linear ? args.batch : static_cast<int64_t>(q.OH) * q.OW;
+  const int64_t pixels = q.linear ? args.batch : pixel_count(q), out_plane = static_cast<int64_t>(q.OH) * q.OW;
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
-  // The scratch: panel (a vector more, for a piece's overhang), sums, band. All but the band are whole vectors.
+  const bool window = !q.flat && !q.linear, spaced = window && q.pitch != q.OW;
+  // The scratch: panel (a vector more, for a piece's overhang), sums, a row, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
-  float* data = sums + sums_floats(q, T);
-  Band band;
+  float* row = sums + sums_floats(q, T);  // a vector more: a run's last load may reach past its tile
+  Strip strip;
+  strip.data = row + T + kMaxLanes;
+  strip.loads = reinterpret_cast<Run*>(strip.data + strip_floats(q, T));
+  strip.pieces = strip.loads + (window ? strip_loads(q, T) : 0);
+  strip.stores = strip.pieces + T;
+  strip.taps = reinterpret_cast<int32_t*>(strip.stores + T);
+  int64_t strip_end = begin;  // the first task that the strip does not serve
 
   for (int64_t task = begin; task < end; ++task) {
     const int chunk = static_cast<int>(task % q.chunks);
@@ -222,50 +154,66 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
     const int64_t g = q.groups == 1 ? 0 : image % q.groups;
     const int n = static_cast<int>(pixels - p0 < T ? pixels - p0 : T);
     const int rb0 = q.chunk[chunk], rb1 = q.chunk[chunk + 1];
-    if (!q.flat && !q.linear) band.plan(q, p0, n, data);
+    if (window) {
+      if (task >= strip_end) {
+        const int64_t ahead = (end - 1) / q.chunks - task / q.chunks + 1, left = tiles - p0 / T;
+        const int64_t wanted = q.strip < left ? q.strip : left, count = ahead < wanted ? ahead : wanted;
+        strip_end = (task / q.chunks + count) * q.chunks;
+        strip.plan(q, p0, count * T < pixels - p0 ? count * T : pixels - p0, T);
+        const float* x = args.in[0] + image * in_plane;
+        for (int c = 0; c < q.C && q.KH * q.KW > 1; ++c) {
+          strip.load(x + static_cast<int64_t>(c) * q.H * q.W, q.SW,
+                     strip.data + static_cast<int64_t>(c) * strip.channel);
+        }
+      }
+      strip.plan_tile(q, p0, n);
+    }
+    const int64_t first_pixel = !spaced ? p0 : strip.store_count > 0 ? strip.stores[0].to : 0;
 
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       const bool first = kb == 0, last = kb == q.w.k_blocks - 1;
       if (q.linear) {
         pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, panel);
+      } else if (window && q.KH * q.KW == 1) {
+        pack_points(q, strip, args.in[0] + image * in_plane, T, k0, k1, panel);
       } else if (q.flat) {
         pack_flat(q, args.in[0] + image * in_plane, p0, n, T, k0, k1, panel);
       } else {
-        pack_window(q, band, args.in[0] + image * in_plane, T, k0, k1, data, panel);
+        pack_window<R>(q, strip, k0, k1, panel);
       }
       // A column block may reach past K.
       for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);
-      for (int rb = rb0; rb < rb1; ++rb) {
+      for (int i = rb0; i < rb1; ++i) {
+        const int rb = Micro::row(q, g, kb, i);
         float* sum = sums + static_cast<int64_t>(rb) * BR * T;
         V acc[BR][R];
-#pragma GCC unroll 16
-        for (int i = 0; i < BR; ++i) {
-#pragma GCC unroll 16
-          for (int r = 0; r < R; ++r) acc[i][r] = first ? zero() : loada(sum + (i * R + r) * VL);
+        load_sums(acc, first ? nullptr : sum);
+        if (last && q.far && i + 2 < rb1) {
+          const int64_t ahead = (image * q.M + Micro::row(q, g, kb, i + 2) * BR) * out_plane + first_pixel;
+          for (int j = 0; j < BR; ++j) prefetch_row<1>(args.out + ahead + j * out_plane, T);
+          for (int j = 0; j < BR && q.has_residual; ++j) prefetch_row<0>(args.in[1] + ahead + j * out_plane, T);
         }
-        if (last && q.far && rb + 2 < rb1) {
-          const int64_t ahead = (image * q.M + (rb + 2) * BR) * pixels + p0;
-          for (int i = 0; i < BR; ++i) prefetch_row<1>(args.out + ahead + i * pixels, T);
-          for (int i = 0; i < BR && q.has_residual; ++i) prefetch_row<0>(args.in[1] + ahead + i * pixels, T);
-        }
-        Micro::mul(q, panel, g, kb, rb, acc);
+        Micro::mul(q, panel, g, kb, i, acc);
         if (!last || q.linear) {
-#pragma GCC unroll 16
-          for (int i = 0; i < BR; ++i) {
-#pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) storea(sum + (i * R + r) * VL, acc[i][r]);
-          }
+          store_sums(acc, sum);
           continue;
         }
 #pragma GCC unroll 16
-        for (int i = 0; i < BR; ++i) {
-          const int m = rb * BR + i;
+        for (int j = 0; j < BR; ++j) {
+          const int m = rb * BR + j;
           if (m >= q.M) break;
-          const int64_t at = (image * q.M + m) * pixels + p0;
-          store_row<R>(acc[i], q.bias[g * q.M + m], q.has_residual ? args.in[1] + at : nullptr, q.lo, q.hi,
-                       args.out + at, n);
-          if (q.act_after) act_row(args.out + at, n, q.epilogue);
+          const int64_t at = (image * q.M + m) * out_plane;
+          const float* residual = q.has_residual ? args.in[1] + at : nullptr;
+          if (spaced) {
+#pragma GCC unroll 16
+            for (int r = 0; r < R; ++r) storea(row + r * VL, acc[j][r]);
+            store_runs(q, strip, row, q.bias[g * q.M + m], residual, args.out + at);
+            continue;
+          }
+          store_row<R>(acc[j], q.bias[g * q.M + m], residual ? residual + p0 : nullptr, q.lo, q.hi, args.out + at + p0,
+                       n);
+          if (q.act_after) act_row(args.out + at + p0, n, q.epilogue);
         }
       }
     }

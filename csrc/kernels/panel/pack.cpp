@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 namespace sn {
@@ -48,63 +49,127 @@ std::int64_t count_columns(const std::uint8_t* any, int n, int bc) {
 
 }  // namespace
 
-std::int64_t count_blocks(const float* w, int groups, int M, int K, int br, int bc) {
-  std::int64_t count = 0;
+std::vector<std::int64_t> count_row_blocks(const float* w, int groups, int M, int K, int br, int bc) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>((M + br - 1) / br));
   for (int g = 0; g < groups; ++g) {
     RowBlock block(w + static_cast<std::int64_t>(g) * M * K, M, K, br);
-    for (int m = 0; m < M; m += br) count += count_columns(block.columns(m, 0, K), K, bc);
+    for (int m = 0; m < M; m += br) counts[m / br] += count_columns(block.columns(m, 0, K), K, bc);
   }
-  return count;
+  return counts;
 }
 
-std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc) {
+std::int64_t count_blocks(const float* w, int groups, int M, int K, int br, int bc) {
+  const std::vector<std::int64_t> counts = count_row_blocks(w, groups, M, K, br, bc);
+  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+}
+
+namespace {
+
+// Writes the entries of row block m / br in columns [k0, k1) and returns how many there are.
+std::uint32_t pack_segment(const float* a, int M, int K, int br, int bc, int m, int k0, int k1, RowBlock& block,
+                           std::uint16_t* index, float* value) {
+  std::uint32_t e = 0;
+  if (br * bc == 1) {  // without a branch an element: written in any case, kept if not zero
+    const float* row = a + static_cast<std::int64_t>(m) * K;
+    for (int k = k0; k < k1; ++k) {
+      index[e] = static_cast<std::uint16_t>(k - k0);
+      value[e] = row[k];
+      e += row[k] != 0.0f;
+    }
+    return e;
+  }
+  const std::uint8_t* any = block.columns(m, k0, k1);
+  for (int k = k0; k < k1; k += bc) {
+    if (count_columns(any + (k - k0), std::min(bc, k1 - k), bc) == 0) continue;
+    float* v = value + static_cast<std::int64_t>(e) * br * bc;
+    index[e++] = static_cast<std::uint16_t>(k - k0);
+    for (int j = 0; j < bc; ++j) {
+      for (int i = 0; i < br; ++i) {
+        const bool inside = m + i < M && k + j < K;
+        *v++ = inside ? a[static_cast<std::int64_t>(m + i) * K + k + j] : 0.0f;
+      }
+    }
+  }
+  return e;
+}
+
+}  // namespace
+
+std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
+                                          const std::vector<std::int32_t>& chunk) {
   auto out = std::make_shared<PackedMatrix>();
   const int row_blocks = (M + br - 1) / br, k_blocks = (K + kc - 1) / kc;
   out->entries = count_blocks(w, groups, M, K, br, bc);
   const std::size_t segments = static_cast<std::size_t>(groups) * row_blocks * k_blocks;
   out->start = AlignedBuffer((segments + 1) * sizeof(std::uint32_t));
+  out->row = AlignedBuffer(segments * sizeof(std::uint32_t));
   out->index = AlignedBuffer(static_cast<std::size_t>(out->entries) * sizeof(std::uint16_t) + kOverread);
   out->value = AlignedBuffer(static_cast<std::size_t>(out->entries) * br * bc * sizeof(float) + kOverread);
   std::memset(out->index.as<char>() + out->index.size() - kOverread, 0, kOverread);
   std::memset(out->value.as<char>() + out->value.size() - kOverread, 0, kOverread);
 
   auto* start = out->start.as<std::uint32_t>();
+  auto* rows = out->row.as<std::uint32_t>();
   auto* index = out->index.as<std::uint16_t>();
   auto* value = out->value.as<float>();
+  // A chunk's segments in order of their rows; then each goes where its length puts it (a counting sort).
+  std::vector<std::uint16_t> unsorted_index;
+  std::vector<float> unsorted_value;
+  std::vector<std::uint32_t> first(1), place;
+  const std::size_t most = static_cast<std::size_t>((kc + bc - 1) / bc);
   std::uint32_t e = 0;
   for (int g = 0; g < groups; ++g) {
     const float* a = w + static_cast<std::int64_t>(g) * M * K;
     RowBlock block(a, M, K, br);
     for (int kb = 0; kb < k_blocks; ++kb) {
       const int k0 = kb * kc, k1 = std::min(k0 + kc, K);
-      for (int m = 0; m < M; m += br) {
-        *start++ = e;
-        if (br * bc == 1) {  // without a branch an element: written in any case, kept if not zero
-          const float* row = a + static_cast<std::int64_t>(m) * K;
-          for (int k = k0; k < k1; ++k) {
-            index[e] = static_cast<std::uint16_t>(k - k0);
-            value[e] = row[k];
-            e += row[k] != 0.0f;
+      for (std::size_t c = 0; c + 1 < chunk.size(); ++c) {
+        const int rb0 = chunk[c], rb1 = chunk[c + 1];
+        first.resize(static_cast<std::size_t>(rb1 - rb0) + 1);
+        place.assign(most + 2, 0);  // [n]: segments longer than n, hence the first one of length n
+        for (int rb = rb0; rb < rb1; ++rb) {
+          const std::size_t at = first[rb - rb0];
+          if (unsorted_index.size() < at + most + 1) {
+            unsorted_index.resize(2 * (at + most + 1));
+            unsorted_value.resize(unsorted_index.size() * br * bc);
           }
-          continue;
+          const std::uint32_t n = pack_segment(a, M, K, br, bc, rb * br, k0, k1, block, unsorted_index.data() + at,
+                                               unsorted_value.data() + at * br * bc);
+          first[rb - rb0 + 1] = first[rb - rb0] + n;
+          ++place[n];
         }
-        const std::uint8_t* any = block.columns(m, k0, k1);
-        for (int k = k0; k < k1; k += bc) {
-          if (count_columns(any + (k - k0), std::min(bc, k1 - k), bc) == 0) continue;
-          float* v = value + static_cast<std::int64_t>(e) * br * bc;
-          index[e++] = static_cast<std::uint16_t>(k - k0);
-          for (int j = 0; j < bc; ++j) {
-            for (int i = 0; i < br; ++i) {
-              const bool inside = m + i < M && k + j < K;
-              *v++ = inside ? a[static_cast<std::int64_t>(m + i) * K + k + j] : 0.0f;
-            }
+        if (kb == k_blocks - 1) {
+          std::iota(rows, rows + (rb1 - rb0), static_cast<std::uint32_t>(rb0));
+        } else {
+          for (std::uint32_t n = static_cast<std::uint32_t>(most) + 1, longer = 0; n-- > 0;) {
+            const std::uint32_t count = place[n];
+            place[n] = longer;
+            longer += count;
           }
+          for (int rb = rb0; rb < rb1; ++rb) rows[place[first[rb - rb0 + 1] - first[rb - rb0]]++] = rb;
         }
+        for (int i = 0; i < rb1 - rb0; ++i) {
+          const std::uint32_t from = first[rows[i] - rb0], n = first[rows[i] - rb0 + 1] - from;
+          std::copy_n(unsorted_index.data() + from, n, index + e);
+          std::copy_n(unsorted_value.data() + static_cast<std::size_t>(from) * br * bc,
+                      static_cast<std::size_t>(n) * br * bc, value + static_cast<std::size_t>(e) * br * bc);
+          *start++ = e;
+          e += n;
+        }
+        rows += rb1 - rb0;
       }
     }
   }
   *start = e;
-  out->view = {br, bc, row_blocks, k_blocks, kc, out->start.as<std::uint32_t>(), index, out->value.as<float>()};
+  out->view = {br,
+               bc,
+               row_blocks,
+               k_blocks,
+               kc,
+               out->start.as<std::uint32_t>(),
+               out->row.as<std::uint32_t>(),
+               index,
+               out->value.as<float>()};
   return out;
 }
 
@@ -122,7 +187,7 @@ std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int 
       }
     }
   }
-  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, out->value.as<float>()};
+  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, nullptr, out->value.as<float>()};
   return out;
 }
 

@@ -10,34 +10,19 @@ template <int Br, int Bc, int Width>
 struct Spmm {
   static constexpr int BR = Br, R = Width, T = Width * VL;
 
-  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int rb, V (&acc)[BR][R]) {
-    const int64_t s = (g * q.w.k_blocks + kb) * q.w.row_blocks + rb;
+  SN_INLINE static int row(const MatrixProblem& q, int64_t g, int kb, int i) {
+    return static_cast<int>(q.w.row[(g * q.w.k_blocks + kb) * q.w.row_blocks + i]);
+  }
+
+  // One set of accumulators is enough even where it has fewer than the eight chains that FMA latency wants: rows are
+  // independent, and with their lengths predicted the next row's work fills the gaps.
+  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int i, V (&acc)[BR][R]) {
+    const int64_t s = (g * q.w.k_blocks + kb) * q.w.row_blocks + i;
     const uint32_t e0 = q.w.start[s], e1 = q.w.start[s + 1];
     const uint16_t* index = q.w.index + e0;
     const uint16_t* const end = q.w.index + e1;
     const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
-    // An FMA takes four cycles and two start each cycle: fewer than eight accumulators would wait for themselves, so
-    // narrow tiles keep two sets and take two entries a round.
-    if constexpr (Br * R < 8 && VL > 1) {
-      V odd[BR][R];
-#pragma GCC unroll 16
-      for (int i = 0; i < Br; ++i) {
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) odd[i][r] = zero();
-      }
-      for (; index + 1 < end; index += 2, w += 2 * Br * Bc) {
-        entry(panel + static_cast<int64_t>(index[0]) * T, w, acc);
-        entry(panel + static_cast<int64_t>(index[1]) * T, w + Br * Bc, odd);
-      }
-      if (index < end) entry(panel + static_cast<int64_t>(*index) * T, w, acc);
-#pragma GCC unroll 16
-      for (int i = 0; i < Br; ++i) {
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) acc[i][r] = add(acc[i][r], odd[i][r]);
-      }
-    } else {
-      for (; index != end; ++index, w += Br * Bc) entry(panel + static_cast<int64_t>(*index) * T, w, acc);
-    }
+    for (; index != end; ++index, w += Br * Bc) entry(panel + static_cast<int64_t>(*index) * T, w, acc);
   }
 
  private:

@@ -39,10 +39,11 @@ inline void spmv_run(const void* params, const KernelArgs& args, int64_t begin, 
   const int m0 = q.chunk[begin], m1 = q.chunk[end];
   for (int kb = 0; kb < q.w.k_blocks; ++kb) {
     const uint32_t* start = q.w.start + static_cast<int64_t>(kb) * q.w.row_blocks;
-    for (int m = m0; m < m1; ++m) {
-      const uint32_t e = start[m];
+    const uint32_t* row = q.w.row + static_cast<int64_t>(kb) * q.w.row_blocks;
+    for (int i = m0; i < m1; ++i) {
+      const uint32_t e = start[i], m = row[i];
       for (int64_t n = 0; n < args.batch; ++n) {
-        const float s = sparse_dot(q.w.index + e, q.w.value + e, start[m + 1] - e, args.in[0] + n * q.K + kb * q.w.kc);
+        const float s = sparse_dot(q.w.index + e, q.w.value + e, start[i + 1] - e, args.in[0] + n * q.K + kb * q.w.kc);
         args.out[n * q.M + m] = kb == 0 ? s : args.out[n * q.M + m] + s;
       }
     }
