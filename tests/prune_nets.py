@@ -1,85 +1,62 @@
-"""Small networks for the tests of structured pruning: each is one way in which layers are tied together."""
+"""Small seeded networks and data for the tests of pruning."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 
-def seeded(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights, biases and statistics, so that nothing is zero, one or equal by default."""
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.0, 0.4, generator=rng)
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0.0, 0.3, generator=rng)
-                module.running_var.uniform_(0.5, 2.0, generator=rng)
-                module.weight.uniform_(0.3, 1.5, generator=rng)
-    return model.eval()
+def convnet(seed: int = 0) -> nn.Sequential:
+    """x[N, 4, 8, 8] -> [N, 8]; plain, depthwise, grouped, pointwise and transposed convolutions, batch norm, linear."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(4, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, groups=16),
+        nn.Conv2d(16, 24, 1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(24, 8, 3, groups=2),
+        nn.ConvTranspose2d(8, 16, 2, stride=2, groups=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * 8 * 8, 8),
+    ).eval()
 
 
-def images(n: int = 2, channels: int = 3, size: int = 8, seed: int = 1) -> Tensor:
-    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+WEIGHTED = ("0", "3", "4", "6", "7", "10")
 
 
-def plain(seed: int = 0, norm: bool = True) -> nn.Sequential:
-    """conv0, 3, 6 with batch norm at 1, 4, 7 and ReLU; linear layers at 10 and 12."""
-    layers: list[nn.Module] = []
-    for c, m in ((3, 8), (8, 10), (10, 6)):
-        layers += [nn.Conv2d(c, m, 3, padding=1), nn.BatchNorm2d(m) if norm else nn.Identity(), nn.ReLU(inplace=True)]
-    layers += [nn.Flatten(), nn.Linear(6 * 64, 12), nn.ReLU(), nn.Linear(12, 5)]
-    return seeded(nn.Sequential(*layers), seed)
+def lenet_300_100(seed: int = 0) -> nn.Sequential:
+    """x[N, 784] -> [N, 10]: the network of Han's and the lottery ticket's MNIST tables, 266,200 weights."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
 
 
-class Residual(nn.Module):
-    """A stem, a block with a projection shortcut and one with the identity, a depthwise layer and a linear head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 6, 3, padding=1)
-        self.a1, self.n1 = nn.Conv2d(6, 5, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(5)
-        self.a2, self.n2 = nn.Conv2d(5, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.shortcut, self.ns = nn.Conv2d(6, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8)
-        self.b1, self.b2 = nn.Conv2d(8, 7, 1), nn.Conv2d(7, 8, 1)
-        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
-        self.head = nn.Linear(8 * 16, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.stem(x))
-        y = self.n2(self.a2(F.relu(self.n1(self.a1(x)))))
-        x = F.relu(y + self.ns(self.shortcut(x)))
-        x = F.relu(x + self.b2(F.relu(self.b1(x))))
-        return self.head(self.depthwise(x).flatten(1))
+def images(count: int = 3, seed: int = 1) -> torch.Tensor:
+    """[count, 4, 8, 8]"""
+    return torch.randn(count, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-class Dense(nn.Module):
-    """Concatenation, with the batch norm behind it, as in DenseNet; then a grouped convolution."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 6, 1)
-        self.norm = nn.BatchNorm2d(10)
-        self.mix = nn.Conv2d(10, 8, 1)
-        self.grouped = nn.Conv2d(8, 12, 3, groups=2)
-        self.head = nn.Linear(12, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm(torch.cat([self.one(x), self.two(x)], 1)))
-        return self.head(F.relu(self.grouped(F.relu(self.mix(x)))).mean((2, 3)))
+def mlp(seed: int = 0) -> nn.Sequential:
+    """x[N, 12] -> [N, 4], for :func:`toy`."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 4))
 
 
-class Counting(nn.Module):
-    """Its code counts on the channels of `conv`: in the view always, in the slice if `halves`."""
+def toy(seed: int = 0, count: int = 256) -> DataLoader[tuple[torch.Tensor, ...]]:
+    """A problem an MLP learns in a few epochs: which of the first four inputs is largest. Shuffled, batches of 32."""
+    x = torch.randn(count, 12, generator=torch.Generator().manual_seed(seed))
+    return DataLoader(TensorDataset(x, x[:, :4].argmax(1)), 32, shuffle=True)
 
-    def __init__(self, halves: bool) -> None:
-        super().__init__()
-        self.halves = halves
-        self.conv = nn.Conv2d(3, 8, 3, padding=1)
-        self.head = nn.Linear(8 * 64 // (2 if halves else 1), 5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv(x))
-        return self.head(x[:, :4].flatten(1) if self.halves else x.view(-1, 8 * 64))
+def state(model: nn.Module) -> dict[str, object]:
+    """All there is to a model, in a form that compares with ==: values, order of parameters, classes, modes."""
+    tensors = {name: value.detach().clone().numpy().tobytes() for name, value in model.state_dict().items()}
+    return {
+        "tensors": tensors,
+        "order": [name for name, _ in model.named_parameters()],
+        "classes": [type(module) for module in model.modules()],
+        "modes": [module.training for module in model.modules()],
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from prune_nets import Residual, images, plain, seeded
+from structured_nets import Residual, images, plain, seeded
 from torch import Tensor, nn
 
 from sparsenet import prune
@@ -104,7 +104,8 @@ def test_activation_mean_is_over_samples_and_positions() -> None:
 def taylor_by_hand(model: nn.Sequential, loader: list[tuple[Tensor, Tensor]], per_sample: bool) -> Tensor:
     """One sample at a time, through the batch norm of layer 3."""
     changes = []
-    for x, y in [(x[i : i + 1], y[i : i + 1]) for x, y in loader for i in range(len(x))]:
+    samples = [(xs[i : i + 1], ys[i : i + 1]) for xs, ys in loader for i in range(len(xs))]
+    for x, y in samples:
         z = model[:5](x).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(F.cross_entropy(model[6:](F.relu(z)), y), z)
         changes.append((gradient * z.detach()).mean((0, 2, 3)))
@@ -195,7 +196,8 @@ def test_rounds_go_on_from_what_is_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "count", "ratio"), [(14, 16, 0.1), (57, 64, 0.1), (41, 50, 9 / 50), (57, 100, 0.43), (1, 3, 0.99), (5, 5, 0)]
+    ("kept", "count", "ratio"),
+    [(14, 16, 0.1), (57, 64, 0.1), (41, 50, 9 / 50), (57, 100, 0.43), (1, 3, 0.99), (5, 5, 0)],
 )
 def test_the_published_tables_count_kept_filters_down(kept: int, count: int, ratio: float) -> None:
     model = prune.filters(nn.Sequential(nn.Conv2d(1, count, 1)), ratio)
@@ -249,7 +251,7 @@ def test_bad_arguments_name_the_layer_and_the_remedy() -> None:
 
 def test_ratios_of_layers_that_go_together_must_agree() -> None:
     model = seeded(Residual())
-    with pytest.raises(ValueError, match="shortcut has 0.5 and a2 has 0.3, but their channels go together"):
+    with pytest.raises(ValueError, match=r"shortcut has 0\.5 and a2 has 0\.3, but their channels go together"):
         prune.filters(model, {"shortcut": 0.5, "a2": 0.3}, example=images())
     assert not any(dead(module) for module in model.modules() if isinstance(module, nn.Conv2d))
 
