@@ -11,6 +11,7 @@ trained from scratch for as many epochs as the trimmed one has had in all; these
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,11 +22,11 @@ from benchmarks.evidence.data import Batches, Data, Split
 from benchmarks.evidence.nets import LeNet5Relu
 from benchmarks.evidence.plots import curve, picture
 from benchmarks.evidence.run import Run, mean, show, spread, start
-from benchmarks.evidence.training import Recipe, errors, train
+from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
 
-DENSE, RETRAIN = Recipe(5), Recipe(2, 1e-3)
-QUICK_DENSE, QUICK_RETRAIN = Recipe(2, batch=32), Recipe(1, 1e-3, 32)
+DENSE, RETRAIN = LENETS["lenet5"], Recipe(2, 1e-3, decay=0.3)
+QUICK_DENSE, QUICK_RETRAIN = QUICK_LENETS["lenet5"], Recipe(1, 1e-3, 32)
 # (conv2, fc1), accuracy in percent right after trimming and after retraining: the paper's table 1.
 PAPER = (
     ((50, 500), 10.52, 99.31),
@@ -83,7 +84,7 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
         before = errors(small, data)["test_error"]
         train(small, data.train, retrain, seed + 100 * (number + 1))
         return {"before": before, **errors(small, data), "parameters": prune.parameters(small),
-                "state": small.state_dict()}  # fmt: skip
+                "state": small.state_dict()}
 
     for number, size in enumerate(sizes):
         told = dict(run.step(f"apoz/{size[0]}-{size[1]}-{seed}", settings, lambda number=number: row(number)))  # type: ignore[misc]
@@ -91,15 +92,15 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
         model.load_state_dict(told.pop("state"))
         model.eval()
         rows.append({"network": f"20-{size[0]}-{size[1]}-10", "seed": seed,
-                     "compression": full / told["parameters"], **told})  # fmt: skip
+                     "compression": full / told["parameters"], **told})
 
     def control(scratch: bool) -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 5000)
             net = LeNet5Relu((20, *sizes[-1])) if scratch else copy.deepcopy(trained)
         epochs = retrain.epochs * len(sizes) + (dense.epochs if scratch else 0)
-        lr = dense.lr if scratch else retrain.lr
-        train(net, data.train, Recipe(epochs, lr, retrain.batch), seed + 6000)
+        recipe = dataclasses.replace(dense if scratch else retrain, epochs=epochs)
+        train(net, data.train, recipe, seed + 6000)
         return {**errors(net, data), "epochs": epochs}
 
     smallest = rows[-1]["compression"]
@@ -123,7 +124,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         before_paper, after_paper = paper.get(network, (None, None))
         result.append({"network": network, "compression": mean(same, "compression"), "before": before,
                        "after": 100 - error, "half_range": spread(same, "test_error"), "lost": error - dense,
-                       "paper_before": before_paper, "paper_after": after_paper})  # fmt: skip
+                       "paper_before": before_paper, "paper_after": after_paper})
     return result
 
 
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = run.data("mnist")
     means = summary(rows := [row for seed in run.seeds for row in rows_of(run, data, seed)])
     columns = {"<network": "network", "compression": "compression", "trimmed, %": "before", "paper": "paper_before",
-               "retrained, %": "after", "+-": "half_range", "paper ": "paper_after", "points lost": "lost"}  # fmt: skip
+               "retrained, %": "after", "+-": "half_range", "paper ": "paper_after", "points lost": "lost"}
     show(f"Test accuracy on {data.name}, means of {len(run.seeds)} seeds", means, columns, "+-: half the range")
     dense, retrain = (QUICK_DENSE, QUICK_RETRAIN) if run.quick else (DENSE, RETRAIN)
     file = run.save(data, {"dense": dense.told(), "retrain": retrain.told()}, {"means": means, "rows": rows})

@@ -87,7 +87,7 @@ def measured(model: nn.Module, data: Data, file: Path) -> dict[str, Any]:
     graph.save(file)
     nonzeros = sum(int(p.count_nonzero()) for p in plain.parameters())
     return {**errors(plain, data), "bytes": file.stat().st_size, "macs": graph_macs(graph, zeros=False),
-            "nonzeros": nonzeros}  # fmt: skip
+            "nonzeros": nonzeros}
 
 
 def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         dense = [row for row in rows if (row["net"], row["method"]) == (net, "dense")]
         told = {"net": net, "method": method, "ratio": ratio, "after": 100 - mean(same, "test_error"),
                 "half_range": spread(same, "test_error"), "before": 100 - mean(same, "before") if "before" in same[0]
-                else None, "latency_ms": same[0].get("latency_ms")}  # fmt: skip
+                else None, "latency_ms": same[0].get("latency_ms")}
         for key in ("macs", "bytes", "nonzeros"):
             told[key] = mean(same, key)
             told[f"{key}_percent"] = 100 * mean(same, key) / mean(dense, key)
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         time_files(rows, data.valid.x[:1].numpy(), run.args.seconds)
     means = summary(rows)
     columns = {"<net": "net", "<method": "method", "ratio": "ratio", "as pruned, %": "before", "retrained, %": "after",
-               "FLOPs, %": "macs_percent", "file, %": "bytes_percent", "ms": "latency_ms"}  # fmt: skip
+               "FLOPs, %": "macs_percent", "file, %": "bytes_percent", "ms": "latency_ms"}
     show(f"Test accuracy on {data.name}, {len(run.seeds)} seed(s); costs against dense", means, columns)
     settings = {net: {"dense": plan[0].told(), "retrain": plan[1].told()} for net, plan in PLANS.items()}
     kept = [{key: value for key, value in row.items() if key != "file"} for row in rows]

@@ -18,18 +18,18 @@ from torch import nn
 from benchmarks.evidence.data import Data
 from benchmarks.evidence.plots import curve, picture
 from benchmarks.evidence.run import Run, mean, restored, show, spread, start
-from benchmarks.evidence.training import Recipe, errors, train
+from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
 from sparsenet.prune.masks import weight_of, weighted
 
 # net: dense recipe, retraining recipe of each stage, compressions, those tried in one shot too.
 PLANS: dict[str, tuple[Recipe, Recipe, list[float], list[float]]] = {
-    "lenet300": (Recipe(8), Recipe(4, 1e-3), [4, 8, 12, 16, 20, 30, 45], [12, 30]),
-    "lenet5": (Recipe(5), Recipe(2, 1e-3), [4, 12, 30, 60], []),
+    "lenet300": (LENETS["lenet300"], Recipe(4, 1e-3, decay=0.3), [4, 8, 12, 20, 30], [12]),
+    "lenet5": (LENETS["lenet5"], Recipe(2, 1e-3, decay=0.3), [4, 12, 30, 60], []),
 }
 QUICK: dict[str, tuple[Recipe, Recipe, list[float], list[float]]] = {
-    "lenet300": (Recipe(6, batch=32), Recipe(3, 1e-3, 32), [4, 12], [12]),
-    "lenet5": (Recipe(2, batch=32), Recipe(1, 1e-3, 32), [12], []),
+    "lenet300": (QUICK_LENETS["lenet300"], Recipe(3, 1e-3, 32), [4, 12], [12]),
+    "lenet5": (QUICK_LENETS["lenet5"], Recipe(1, 1e-3, 32), [12], []),
 }
 PAPER = {  # error in percent before and after, compression (tables 1 and 3)
     "lenet300": {"dense_error": 1.64, "error": 1.59, "compression": 12},
@@ -48,8 +48,7 @@ def compress(model: nn.Module, compression: float) -> float:
         q = (low + high) / 2
         left = sum(int((w.abs() >= q * alive[name]).logical_and(w != 0).sum()) for name, w in weights.items())
         low, high = (q, high) if left > keep else (low, q)
-    # prune.threshold counts pruned weights in the deviation; the ratio of the two puts that right.
-    prune.threshold(model, {name: q * alive[name] / float(w.std(correction=0)) for name, w in weights.items()})
+    prune.threshold(model, q, survivors=True)
     return q
 
 
@@ -70,7 +69,7 @@ def stages(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
             kept = {name: 100 * float((weight_of(m) != 0).float().mean()) for name, m in weighted(start)}
             state = prune.bake(copy.deepcopy(start)).state_dict()
             return {"q": q, "before_retraining": before, **errors(start, data), "kept_percent": kept,
-                    "real": 1 / (1 - prune.sparsity(start)), "state": state}  # fmt: skip
+                    "real": 1 / (1 - prune.sparsity(start)), "state": state}
 
         told = run.step(f"han/{net}-{way}-{path[-1]:g}-{seed}", settings, work)
         told = dict(told)
@@ -108,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [row for net in run.args.nets.split(",") for seed in run.seeds for row in stages(run, net, data, seed)]
     means = summary(rows)
     columns = {"<net": "net", "<way": "way", "fewer weights, x": "compression", "test error, %": "test_error",
-               "+-": "half_range", "points lost": "lost", "before retraining": "before_retraining"}  # fmt: skip
+               "+-": "half_range", "points lost": "lost", "before retraining": "before_retraining"}
     show(f"Han et al. on {data.name}, means of {len(run.seeds)} seeds", means, columns, "+-: half the range")
     plans = QUICK if run.quick else PLANS
     settings = {net: {"dense": plan[0].told(), "retraining": plan[1].told()} for net, plan in plans.items()}

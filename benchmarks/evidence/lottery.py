@@ -95,7 +95,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         there = [row for row in same if row["iterations"] is not None]
         result.append({"way": way, "remaining": 100 * mean(same, "remaining"), "test_error": mean(same, "test_error"),
                        "half_range": spread(same, "test_error"), "reached": f"{len(there)} of {len(same)}",
-                       "iterations": mean(there, "iterations") if len(there) == len(same) else None})  # fmt: skip
+                       "iterations": mean(there, "iterations") if len(there) == len(same) else None})
     return result
 
 
@@ -107,9 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [row for seed in run.seeds for row in one_seed(run, data, recipe, seed)]
     means = summary(rows)
     columns = {"<way": "way", "weights left, %": "remaining", "test error, %": "test_error", "+-": "half_range",
-               "iterations": "iterations", "seeds that reach the dense error": "reached"}  # fmt: skip
+               "iterations": "iterations", "seeds that reach the dense error": "reached"}
     shown = [row for row in means if any(abs(row["remaining"] - c["remaining"]) < 0.1 or row["way"] == "dense"
-                                         for c in means if c["way"] == "random mask")]  # fmt: skip
+                                         for c in means if c["way"] == "random mask")]
     show(f"Lottery tickets on {data.name}, means of {len(run.seeds)} seeds", shown, columns, "+-: half the range")
     file = run.save(data, recipe.told(), {"means": means, "rows": rows})
 

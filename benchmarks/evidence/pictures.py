@@ -23,13 +23,13 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
                 ax = next(panels)
                 for number, method in enumerate(methods):
                     points = sorted((unit * row[key], row["after"]) for row in means
-                                    if row["net"] == net and row["method"] == method)  # fmt: skip
+                                    if row["net"] == net and row["method"] == method)
                     hollow = method.startswith("scratch")
                     style = {"mfc": "none"} if hollow else {}
                     color = "#000000" if hollow or method == "dense" else COLORS[number % len(COLORS)]
                     line = ":" if hollow else "-"
                     ax.plot(*zip(*points, strict=True), line, marker=MARKERS[number % len(MARKERS)], color=color,
-                            ms=5, lw=1, label=method, **style)  # fmt: skip
+                            ms=5, lw=1, label=method, **style)
                 ax.set(xlabel=label, ylabel="test accuracy, %", title=net, xscale="log")
         axes[-1].legend(fontsize=6, frameon=False)
 

@@ -16,12 +16,12 @@ from typing import Any
 from benchmarks.evidence.data import Data
 from benchmarks.evidence.plots import curve, picture
 from benchmarks.evidence.run import Run, mean, show, spread, start
-from benchmarks.evidence.training import Recipe, errors, train
+from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
 
 SHARES = (0.25, 0.50, 0.60, 0.70, 0.80, 0.90, 0.95, 0.97, 0.99)
-DENSE, RETRAIN = Recipe(8), Recipe(1, 1e-3)
-QUICK_DENSE, QUICK_RETRAIN = Recipe(6, batch=32), Recipe(1, 1e-3, 32)
+DENSE, RETRAIN = LENETS["lenet300"], Recipe(1, 1e-3, decay=0.3)
+QUICK_DENSE, QUICK_RETRAIN = QUICK_LENETS["lenet300"], Recipe(1, 1e-3, 32)
 WAYS = ("weights", "units")
 OUTPUT, HIDDEN = "5", ("1", "3")
 
@@ -57,7 +57,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         same = [row for row in rows if (row["way"], row["k"]) == (way, k)]
         result.append({"way": way, "k": k, "before": 100 - mean(same, "before"),
                        "after": 100 - mean(same, "test_error"), "half_range": spread(same, "test_error"),
-                       "before_half_range": spread(same, "before")})  # fmt: skip
+                       "before_half_range": spread(same, "before")})
     return result
 
 
