@@ -106,6 +106,13 @@ def test_the_rank_that_meets_a_latency() -> None:
     assert len(calls) <= 6  # bisection: compiling and timing takes seconds each
 
 
+def test_the_latency_is_our_engines() -> None:
+    model, x = lenet_300_100(), torch.randn(1, 784)
+    prune.low_rank(copy.deepcopy(model), target_ms=1e6, example=x)
+    with pytest.raises(ValueError, match=r"even the smallest ranks take \d"):
+        prune.low_rank(model, target_ms=1e-6, example=x)
+
+
 BAD_RANKS: list[tuple[dict[str, Any], str]] = [
     ({"energy": 0.0}, "energy"),
     ({"energy": 1.5}, "energy"),

@@ -305,6 +305,22 @@ def test_bad_arguments_say_what_to_do_and_change_nothing(case: str) -> None:
     assert state(model) == before
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda m: prune.magnitude(m, 0.5),
+        lambda m: prune.threshold(m, 1.0),
+        prune.n_m,
+        prune.blocks,
+        lambda m: prune.erk(m, 0.5),
+        lambda m: prune.lottery_ticket(m, lambda net: None, 1),
+    ],
+)
+def test_a_model_without_weights_to_prune_is_an_error(method: Callable[[nn.Module], object]) -> None:
+    with pytest.raises(ValueError, match="Sequential has no convolution or linear layer to prune"):
+        method(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()))
+
+
 def test_uniform_names_every_layer() -> None:
     assert prune.uniform(convnet(), 0.7, skip=["0"]) == dict.fromkeys(WEIGHTED[1:], 0.7)
 

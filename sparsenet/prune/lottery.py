@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sparsenet.prune.masks import check_names, mask_of, set_mask, weight_of, weighted
-from sparsenet.prune.shares import check_share, keep_largest
+from sparsenet.prune.shares import check_share, keep_largest, prunable
 from sparsenet.prune.snapshot import Snapshot, undone_on_error
 
 Masks = dict[str, torch.Tensor]
@@ -120,9 +120,7 @@ def lottery_ticket(
 def _rates(
     model: nn.Module, rate: float | Mapping[str, float], output_rate: float, output: str | None
 ) -> dict[str, float]:
-    names = [name for name, _ in weighted(model)]
-    if not names:
-        raise ValueError("the model has no convolution or linear layer to prune")
+    names = [name for name, _ in prunable(model)]
     if isinstance(rate, Mapping):
         check_names(model, "rate", rate)
         rates = dict(rate)

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from sparsenet.prune.masks import set_mask, weight_of
-from sparsenet.prune.shares import Sparsity, check_share, keep_largest, layer_shares, zero_count
+from sparsenet.prune.shares import Sparsity, keep_largest, layer_shares, zero_count
 
-_check_share = check_share
 
 @torch.no_grad()
 def magnitude(

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from sparsenet.prune.layout import by_input, from_input, input_channels
-from sparsenet.prune.masks import set_mask, weight_of, weighted
+from sparsenet.prune.masks import set_mask, weight_of
+from sparsenet.prune.shares import prunable
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def n_m(
     """
     if not 1 <= n < m:
         raise ValueError(f"n:m keeps n of every m, 1 <= n < m, not {n}:{m}")
-    layers = weighted(model, skip)
+    layers = prunable(model, skip)
     odd = {name: input_channels(module) for name, module in layers if input_channels(module) % m}
     if odd and strict:
         which = ", ".join(f"{name} has {inputs}" for name, inputs in odd.items())

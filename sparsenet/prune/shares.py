@@ -22,7 +22,7 @@ def layer_shares(
     model: nn.Module, sparsity: Sparsity, skip: Collection[str] = ()
 ) -> list[tuple[str, nn.Module, float]]:
     """(name, layer, share) of the layers to prune, checked; a dict leaves the layers alone that it does not name."""
-    layers = weighted(model, skip)
+    layers = prunable(model, skip)
     if isinstance(sparsity, Mapping):
         check_names(model, "sparsity", sparsity)
         for name, share in sparsity.items():
@@ -30,6 +30,14 @@ def layer_shares(
         return [(name, module, sparsity[name]) for name, module in layers if name in sparsity]
     check_share("sparsity", sparsity)
     return [(name, module, sparsity) for name, module in layers]
+
+
+def prunable(model: nn.Module, skip: Collection[str] = ()) -> list[tuple[str, nn.Module]]:
+    """As :func:`weighted`, but a model that has no such layer at all is an error."""
+    layers = weighted(model, skip)
+    if not layers and not skip:
+        raise ValueError(f"{type(model).__name__} has no convolution or linear layer to prune")
+    return layers
 
 
 def zero_count(share: float, total: int) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import check_names, set_mask, weight_of, weighted
+from sparsenet.prune.masks import check_names, set_mask, weight_of
+from sparsenet.prune.shares import prunable
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def threshold(
         >>> prune.finetune(model, loader, epochs=3)
         >>> prune.threshold(model, q={"fc1": 1.5, "fc2": 1.2})
     """
-    layers = weighted(model, skip)
+    layers = prunable(model, skip)
     if isinstance(q, Mapping):
         check_names(model, "q", q)
         chosen = [(name, module, q[name]) for name, module in layers if name in q]
