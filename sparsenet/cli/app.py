@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from sparsenet.cli import bench, convert, demo, inspect, run, verify
+from sparsenet.cli import bench, convert, demo, inspect, report, run, verify
 from sparsenet.cli.common import CommandError, UsageError
 from sparsenet.errors import SparsenetError
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="sparsenet", description="Runs pruned neural networks on CPUs as fast as their zeros allow.")
     top.add_argument("--version", action="version", version=f"sparsenet {_version()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (convert, inspect, run, bench, verify, demo):
+    for module in (convert, inspect, run, bench, verify, report, demo):
         sub = module.add(commands)
         sub.set_defaults(run=module.run)
         sub.add_argument("--debug", action="store_true", help="show Python's traceback of an error")

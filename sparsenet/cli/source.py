@@ -30,6 +30,11 @@ class Source:
 def add_source(parser: argparse.ArgumentParser) -> None:
     """MODEL, --weights, --shape, --allow-pickle."""
     parser.add_argument("model", metavar="MODEL", help=".snet, .onnx, .pt2 (torch.export.save), or pkg.mod:factory")
+    add_factory(parser)
+
+
+def add_factory(parser: argparse.ArgumentParser) -> None:
+    """What goes with pkg.mod:factory: --weights, --shape, --allow-pickle."""
     parser.add_argument("--weights", type=Path, help="state_dict for pkg.mod:factory, in .safetensors")
     parser.add_argument(
         "--shape",
@@ -104,16 +109,7 @@ def _from_program(name: str) -> Source:
 
 def _from_factory(args: argparse.Namespace) -> Source:
     torch = _torch()
-    if not args.shape:
-        raise UsageError(f"{args.model}: which input shape? Add --shape, e.g. --shape 1,3,224,224")
-    module = _call_factory(args.model)
-    if not isinstance(module, torch.nn.Module):
-        raise CommandError(f"{args.model} returned {type(module).__name__}, not a torch.nn.Module")
-    if args.weights is not None:
-        _load_weights(module, args.weights, args.allow_pickle)
-    elif args.allow_pickle:
-        raise UsageError("--allow-pickle goes with --weights")
-    module.eval()
+    module = load_module(args)
     example = tuple(torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in args.shape)
     try:
         with torch.no_grad():
@@ -124,7 +120,25 @@ def _from_factory(args: argparse.Namespace) -> Source:
     return Source(args.model, sparsenet.from_torch(module, example), module)
 
 
-def _call_factory(name: str) -> Any:
+def load_module(args: argparse.Namespace) -> Any:
+    """The torch module that MODEL, a pkg.mod:factory, makes, with its --weights, in eval mode."""
+    torch = _torch()
+    if not _FACTORY.fullmatch(args.model):
+        raise UsageError(f"{args.model}: expected pkg.mod:factory")
+    if not args.shape:
+        raise UsageError(f"{args.model}: which input shape? Add --shape, e.g. --shape 1,3,224,224")
+    module = call_factory(args.model)
+    if not isinstance(module, torch.nn.Module):
+        raise CommandError(f"{args.model} returned {type(module).__name__}, not a torch.nn.Module")
+    if args.weights is not None:
+        _load_weights(module, args.weights, args.allow_pickle)
+    elif args.allow_pickle:
+        raise UsageError("--allow-pickle goes with --weights")
+    return module.eval()
+
+
+def call_factory(name: str) -> Any:
+    """What pkg.mod:function returns; files of the working directory count."""
     module_name, _, attribute = name.partition(":")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: the user's own files are importable
