@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         from sparsenet.report.store import read
         from sparsenet.report.write import write
     except ImportError as error:
-        raise CommandError(f"this needs more packages ({error}): pip install 'sparsenet[torch,bench]'") from None
+        raise CommandError(f"this needs more packages ({error}): pip install 'sparsenet[report]'") from None
     if not args.render:
         options = {name: getattr(args, name) for name in ("threads", "batch", "seconds", "fresh")}
         try:
