@@ -113,10 +113,14 @@ SN_INLINE void tile_row(S shape, const DepthwiseParams& p, const Taps& taps, con
   for (; x < p.ow; x += VL) tile<RB, 1>(shape, p, taps, phases, o, y, x);
 }
 
-// Eight accumulators keep two FMA units with a latency of four cycles busy.
+// Eight accumulators keep two FMA units with a latency of four cycles busy; seven fit the 7 and 14 rows of the late
+// layers, whose rows are one vector.
 template <class S>
 void block(S shape, const DepthwiseParams& p, const Taps& taps, const float* phases, const Output& o, int64_t rows) {
   int64_t y = 0;
+  if (p.ow <= VL) {
+    for (; y + 7 <= rows; y += 7) tile<7, 1>(shape, p, taps, phases, o, y, 0);
+  }
   for (; y + 4 <= rows; y += 4) tile_row<4, 2>(shape, p, taps, phases, o, y);
   for (; y + 2 <= rows; y += 2) tile_row<2, 2>(shape, p, taps, phases, o, y);
   for (; y < rows; ++y) tile_row<1, 4>(shape, p, taps, phases, o, y);
