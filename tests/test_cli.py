@@ -202,6 +202,18 @@ def test_bench_takes_turns_with_torch(folder: Path, capsys: pytest.CaptureFixtur
     assert told["results"]["sparsenet"]["speedup"] == 1
 
 
+def test_bench_says_from_which_share_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = ("--sparsity", "0.9,0", "--engines", "sparsenet,torch", "--seconds", "0.1")
+    told = ok(capsys, "bench", "tiny.snet", *sweep)
+    assert [m["sparsity"] for m in told["sweep"]] == [0, 0.9]
+    assert told["sweep"][0]["zeros"] < told["sweep"][1]["zeros"]
+    for m in told["sweep"]:
+        assert set(m["results"]) == {"sparsenet", "torch"}
+        assert m["missing"] == {}
+    assert "worth it" in told["answer"]
+    assert (told["break_even"] is None) == ("not worth it" in told["answer"])
+
+
 @pytest.mark.parametrize("extra", [(), ("--layers", "--batch", "3", "--threads", "2")])
 def test_verify_against_torch_and_the_reference(
     folder: Path, capsys: pytest.CaptureFixture[str], extra: tuple[str, ...]
@@ -236,7 +248,7 @@ BAD = [
     (2, "MODEL", ["run"]),
     (2, "unrecognized", ["run", "tiny.snet", "--fast"]),
     (1, "no such file", ["run", "nosuch.snet"]),
-    (2, "expected a .snet or .pt2 file", ["run", "tiny.txt"]),
+    (2, "expected a .snet, .onnx or .pt2 file", ["run", "tiny.txt"]),
     (2, "weights but no network", ["run", "w.pt"]),
     (1, "not a .snet file", ["run", "garbage.snet"]),
     (1, "torch.export.load cannot read it", ["run", "garbage.pt2"]),
@@ -274,9 +286,11 @@ BAD = [
     (2, "-o", ["convert", "tiny.snet"]),
     (1, "no such directory", ["convert", "tiny.snet", "-o", "nosuch/x.snet"]),
     (2, "number > 0", ["bench", "tiny.snet", "--seconds", "nan"]),
-    (1, "onnx", ["bench", "tiny.snet", "--onnx", "garbage.onnx"]),
+    (2, "no engine jax; there are sparsenet", ["bench", "tiny.snet", "--engines", "torch,jax"]),
+    (2, "shares of zeros like", ["bench", "tiny.snet", "--sparsity", "0,90"]),
+    (2, "--layers goes without --sparsity", ["bench", "tiny.snet", "--sparsity", "0,0.9", "--layers"]),
     (2, "carries no torch module", ["verify", "tiny.snet", "--against", "torch"]),
-    (2, "expected torch, reference", ["verify", "tiny.snet", "--against", "jax"]),
+    (2, "expected torch, onnxruntime, reference", ["verify", "tiny.snet", "--against", "jax"]),
     (2, "--input", ["verify", "tiny.snet", "--against", "z.npz"]),
     (1, "no array named y", ["verify", "tiny.snet", "--input", "good.npy", "--against", "z.npz"]),
     (1, "the engine's shape is", ["verify", "tiny.snet", "--input", "good.npy", "--against", "y.npz"]),

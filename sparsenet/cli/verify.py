@@ -11,7 +11,6 @@ import numpy as np
 import sparsenet
 from sparsenet import reference
 from sparsenet.arrays import FloatArray
-from sparsenet.cli.bench import onnx_call
 from sparsenet.cli.common import (
     CommandError,
     UsageError,
@@ -28,6 +27,8 @@ from sparsenet.cli.common import (
     table,
 )
 from sparsenet.cli.source import Source, add_source, load_source
+from sparsenet.peers import onnxruntime_peer
+from sparsenet.peers.network import one_line
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -111,7 +112,10 @@ def _expected(against: str, source: Source, inputs: dict[str, FloatArray]) -> di
             results = as_tuple(source.module(*[torch.from_numpy(inputs[name]) for name, _ in source.graph.inputs]))
         return {name: np.asarray(y, np.float64) for name, y in zip(names, results, strict=True)}
     if against == "onnxruntime":
-        results = as_tuple(onnx_call(Path(source.name), list(inputs.values()), 1)())
+        try:
+            results = tuple(onnxruntime_peer.file_call(Path(source.name), list(inputs.values()), 1)())
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise CommandError(f"{source.name}: onnxruntime: {one_line(error)}") from None
         return {name: np.asarray(y, np.float64) for name, y in zip(names, results, strict=True)}
     stored = read_arrays(Path(against))
     assert isinstance(stored, dict)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from sparsenet.arrays import FloatArray
-from sparsenet.peers.network import Network
+from sparsenet.peers.network import Network, one_line
 
 __all__ = ["NAMES", "Network", "PeerError", "check", "missing", "prepare", "version"]
 
@@ -95,9 +95,3 @@ def check(outputs: list[FloatArray], expected: list[FloatArray]) -> None:
         gap = float(np.abs(got.reshape(want.shape) - want).max() / max(float(np.abs(want).max()), 1e-30))
         if not gap < TOLERANCE:
             raise PeerError(f"computes something else: off by {gap:.1e} of the largest output")
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as a line for a table."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

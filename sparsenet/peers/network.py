@@ -48,3 +48,9 @@ class Network:
         path = self.folder / "network.onnx"
         self.folded.to_onnx(path, passes=False)
         return path
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as a line for a table."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
