@@ -26,7 +26,11 @@ constexpr int kSpinsBeforeYield = 2000;
 }  // namespace
 
 ThreadPool::ThreadPool(int threads, ExternalPool external)
-    : threads_(std::max(1, threads)), external_(external), process_(getpid()), workers_(std::make_unique<Workers>()) {
+    : threads_(std::max(1, threads)),
+      external_(external),
+      process_(getpid()),
+      workers_(std::make_unique<Workers>()),
+      shares_(std::make_unique<Share[]>(static_cast<std::size_t>(threads_))) {
   if (external_.parallel_for) return;
   try {
     for (int i = 1; i < threads_; ++i) workers_->threads.emplace_back([this, i] { worker(i); });
@@ -58,10 +62,13 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::work(int thread) noexcept {
-  for (;;) {
-    const std::int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-    if (begin >= tasks_) return;
-    body_(context_, begin, std::min(begin + grain_, tasks_), thread);
+  for (int i = 0; i < threads_; ++i) {
+    Share& share = shares_[(thread + i) % threads_];
+    for (;;) {
+      const std::int64_t begin = share.next.fetch_add(grain_, std::memory_order_relaxed);
+      if (begin >= share.end) break;
+      body_(context_, begin, std::min(begin + grain_, share.end), thread);
+    }
   }
 }
 
@@ -102,10 +109,12 @@ void ThreadPool::Session::parallel_for(std::int64_t tasks, Body body, void* cont
   }
   p.body_ = body;
   p.context_ = context;
-  p.tasks_ = tasks;
   // Small enough to even out a slow core, large enough that neighbouring tasks share what they read.
-  p.grain_ = std::max<std::int64_t>(1, tasks / (p.threads_ * 8));
-  p.next_.store(0, std::memory_order_relaxed);
+  p.grain_ = std::max<std::int64_t>(1, tasks / (p.threads_ * 4));
+  for (std::int64_t i = 0; i < p.threads_; ++i) {
+    p.shares_[i].next.store(tasks * i / p.threads_, std::memory_order_relaxed);
+    p.shares_[i].end = tasks * (i + 1) / p.threads_;
+  }
   if (p.external_.parallel_for) {
     p.external_.parallel_for(
         p.external_.user, p.threads_, [](void* pool, int i) { static_cast<ThreadPool*>(pool)->work(i); }, &p);

@@ -77,8 +77,14 @@ class ThreadPool {
   // The current job: written before epoch_ is released.
   Body body_ = nullptr;
   void* context_ = nullptr;
-  std::int64_t tasks_ = 0, grain_ = 1;
-  std::atomic<std::int64_t> next_{0};
+  std::int64_t grain_ = 1;
+  // Thread t's own share of the tasks; whoever has finished takes from the others'. Shares are the same part of every
+  // step, so that what a thread wrote in one step is in its own cache in the next.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+  std::unique_ptr<Share[]> shares_;
 };
 
 }  // namespace sn
