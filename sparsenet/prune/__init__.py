@@ -6,6 +6,7 @@
 >>> train(model)                              # masked weights stay zero
 """
 
+from sparsenet.prune.agent import LayerRecord, PruningAgent, learn_filters
 from sparsenet.prune.blocks import blocks
 from sparsenet.prune.budget import Budget, to_bytes, to_flops, to_latency, to_parameters
 from sparsenet.prune.cost import macs, parameters
@@ -41,8 +42,10 @@ __all__ = [
     "Gradual",
     "Group",
     "History",
+    "LayerRecord",
     "Lottery",
     "Mask",
+    "PruningAgent",
     "Round",
     "Sensitivity",
     "Slimming",
@@ -59,6 +62,7 @@ __all__ = [
     "from_scratch",
     "groups",
     "iterative",
+    "learn_filters",
     "load_masked",
     "lottery_ticket",
     "low_rank",

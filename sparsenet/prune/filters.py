@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sparsenet.prune.activations import BY_DATA, Loader, Loss, data_scores, first_inputs
-from sparsenet.prune.criteria import BY_WEIGHTS, TRANSPOSED, Criterion, rows
+from sparsenet.prune.criteria import BY_WEIGHTS, Criterion, rows
 from sparsenet.prune.groups import Group, Structure, by_definition, check_held
-from sparsenet.prune.masks import set_mask, weighted
+from sparsenet.prune.masking import mask_units
+from sparsenet.prune.masks import weighted
 from sparsenet.prune.rank import drop_globally, dropped_by
 from sparsenet.prune.scores import group_scores, per_unit
 from sparsenet.prune.shares import check_share
@@ -97,7 +98,7 @@ def filters(
     if example is None and loader is not None and by_data:
         example = first_inputs(loader)
     structure = None if example is None else Structure(model, example)
-    chosen = _choose(model, structure, ratio, skip)
+    chosen = select(model, structure, ratio, skip)
     if greedy and (structure is None or by_data or scope == "global"):
         raise ValueError("greedy goes from layer to layer by weights: it needs example=, scope='layer', no loader")
     groups = [group for group, _ in chosen]
@@ -121,11 +122,11 @@ def filters(
             drops = drop_globally([g.name for g in groups], scores, dead, share, max_per_layer)
         else:
             drops = [dropped_by(s, d, share) for (_, share), s, d in zip(chosen, scores, dead, strict=True)]
-    _mask(model, groups, drops, keep_shift)
+    mask_units(model, groups, drops, keep_shift)
     return model
 
 
-def _choose(
+def select(
     model: nn.Module, structure: Structure | None, ratio: float | Mapping[str, float], skip: Collection[str]
 ) -> list[tuple[Group, float]]:
     """The groups to prune and their ratios, checked."""
@@ -182,18 +183,3 @@ def _greedy(
         drops.append(dropped_by(scores, dead, share))
         gone = np.union1d(gone, group.sets[drops[-1].numpy()])
     return drops
-
-
-def _mask(model: nn.Module, groups: Sequence[Group], drops: Sequence[Tensor], keep_shift: bool) -> None:
-    for group, drop in zip(groups, drops, strict=True):
-        for member in group.members:
-            units = torch.from_numpy(member.units)
-            layer: Any = model.get_submodule(member.layer)
-            keep = ((units < 0) | ~drop[units]).to(next(layer.parameters(), drop).device)
-            if layer.weight is not None:
-                shape = [1] * layer.weight.dim()
-                shape[1 if isinstance(layer, TRANSPOSED) else 0] = keep.numel()
-                set_mask(layer, "weight", keep.view(shape).expand_as(layer.weight))
-            if layer.bias is not None and not keep_shift:
-                set_mask(layer, "bias", keep)
-
