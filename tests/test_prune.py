@@ -117,9 +117,9 @@ def test_filters_keep_at_least_one() -> None:
     assert int((model[1].weight != 0).sum()) == 3
 
 
-def test_filters_count_rounds_the_kept_up() -> None:
+def test_filters_count_is_not_cut_short_in_binary() -> None:
     model = nn.Sequential(nn.Conv2d(1, 100, 1))
-    prune.filters(model, 0.57)  # 0.57 * 100 is just below 57 in binary
+    prune.filters(model, 0.57)  # 100 * (1 - 0.57) is just above 43 in binary, 0.57 * 100 just below 57
     assert int((model[0].weight == 0).sum()) == 57
 
 
