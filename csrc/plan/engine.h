@@ -47,7 +47,8 @@ class Engine {
   // Throws InvalidArgument on batch < 1 or one that is not the graph's fixed batch.
   void run(std::int64_t batch, const float* const* in, float* const* out) const;
   void reserve(std::int64_t batch) const;
-  // The same, and the time each step took, in seconds; begin[i], end[i] relative to the call. Both sized steps().
+  // The same, and the time each step took, in seconds; begin[i], end[i] relative to the call. Both sized steps(). Where
+  // a batch is run in slices, begin is the first one's, and end - begin the time in all of them.
   void run_timed(std::int64_t batch, const float* const* in, float* const* out, double* begin, double* end) const;
 
  private:

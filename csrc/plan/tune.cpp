@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "plan/parallel.h"
+
 namespace sn {
 namespace {
 
@@ -25,17 +27,18 @@ double Tuner::time(const Step& step, std::int64_t batch, std::size_t in_floats, 
     }
   }
   grow(out_, out_floats * sizeof(float));
-  grow(scratch_, step.scratch_bytes);
+  const std::size_t stride = align_up(step.scratch_bytes);
+  grow(scratch_, stride * static_cast<std::size_t>(pool_.threads()));
   KernelArgs args{};
   std::fill(std::begin(args.in), std::end(args.in), in_.as<float>());
   args.out = out_.as<float>();
   args.batch = batch;
   args.scratch = scratch_.as<>();
-  const std::int64_t tasks = step.tasks(step.params.get(), batch);
+  ThreadPool::Session session(pool_);
   double best = 1e30, spent = 0;
   for (int i = 0; i <= kMaxRepeats; ++i) {
     const auto begin = Clock::now();
-    step.fn(step.params.get(), args, 0, tasks);
+    run_step(session, step, args, stride);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     if (i == 0) continue;
     best = std::min(best, seconds);
