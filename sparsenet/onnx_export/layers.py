@@ -35,8 +35,25 @@ def conv(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -
 @emits("ConvTranspose")
 def conv_transpose(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
     a = node.attrs
-    kept = {"strides": a["stride"], "pads": a["padding"], "dilations": a["dilation"], "group": a["groups"]}
-    writer.emit("ConvTranspose", inputs, output, output_padding=a["output_padding"], **kept)
+    kept = {"strides": a["stride"], "dilations": a["dilation"], "group": a["groups"]}
+    extra, pads = list(a["output_padding"]), list(a["padding"])
+    if all(more < stride for more, stride in zip(extra, a["stride"], strict=True)):
+        writer.emit("ConvTranspose", inputs, output, output_padding=extra, pads=pads, **kept)
+        return
+    # As large an extra margin as dilation allows is more than engines take. It uncovers what the padding at the end
+    # cuts off, then zeros, to which the bias comes.
+    half = len(extra)
+    for i, more in enumerate(extra):
+        uncovered = min(more, pads[half + i])
+        pads[half + i] -= uncovered
+        extra[i] = more - uncovered
+    zeros = writer.ints(f"{output}.margin", [0, 0, *[0] * half, 0, 0, *extra])
+    bare = writer.emit("ConvTranspose", inputs[:2], writer.name(f"{output}.bare"), pads=pads, **kept)
+    wide = writer.emit("Pad", [bare, zeros], writer.name(f"{output}.wide") if len(inputs) > 2 else output)
+    if len(inputs) > 2:
+        array = writer.graph.constant(inputs[2])
+        assert array is not None
+        writer.emit("Add", [wide, writer.floats(f"{output}.bias", array.reshape(-1, *[1] * half))], output)
 
 
 @emits("Linear")

@@ -139,14 +139,15 @@ def depth_to_space(call: Call) -> str:
     return call.emit("Reshape", [x], {"shape": [0, c // b**2, h * b, w * b]})
 
 
-@converts("SpaceToDepth", attributes="blocksize:int")
+@converts("SpaceToDepth", attributes="blocksize:int mode:str")
 def space_to_depth(call: Call) -> str:
     c, h, w = _image(call)
     b = call["blocksize"]
     if b < 1 or h % b or w % b:
         raise Unsupported(f"blocksize {b} with an image of {h} x {w}")
     x = call.emit("Reshape", [call.value()], {"shape": [0, c, h // b, b, w // b, b]}, part="apart")
-    x = call.emit("Transpose", [x], {"perm": [0, 3, 5, 1, 2, 4]}, part="swapped")
+    column_row = call.get("mode", "DCR") == "CRD"
+    x = call.emit("Transpose", [x], {"perm": [0, 1, 3, 5, 2, 4] if column_row else [0, 3, 5, 1, 2, 4]}, part="swapped")
     return call.emit("Reshape", [x], {"shape": [0, c * b * b, h // b, w // b]})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from sparsenet.errors import GraphError, ShapeError
+from sparsenet.errors import GraphError, ShapeError, UnsupportedOpError
 from sparsenet.frontends.onnx_ops import fold, layers, layout, pointwise, reduce, resize, slices, windows  # noqa: F401
 from sparsenet.frontends.onnx_ops.call import Call
 from sparsenet.frontends.onnx_ops.fold import FOLDS, Room
@@ -128,6 +128,8 @@ class Lowering:
         if name not in self.env:
             raise GraphError(f"output '{name}' is written by no node")
         known = self.env[name]
+        if isinstance(known, Unsupported):
+            raise UnsupportedOpError(f"output '{name}' {known}")
         if not isinstance(known, str):
             raise GraphError(f"output '{name}' does not depend on the inputs: leave it out")
         if known == name and known not in taken and known not in [n for n, _ in self.graph.inputs]:
@@ -158,9 +160,9 @@ class Lowering:
                 return self._stand_ins(node)
             result = self._convert(node, known)
             results = list(result) if isinstance(result, list) else [result]
-            if any(node.output[len(results) :]):
-                raise Unsupported(f"its output {len(results)} is used")
-            return results + [None] * (len(node.output) - len(results))
+            # A mask or indices: named by some exporters, and refused only where a node reads them.
+            extra = Unsupported(f"reads an output of {node.op_type} '{label(node)}' that is not computed")
+            return results + [extra] * (len(node.output) - len(results))
         except Unsupported as error:
             self._report.add(node, str(error))
         except ShapeError as error:
@@ -221,7 +223,7 @@ class Lowering:
             raise Unsupported(f"computes with the {'batch size' if array.dtype == object else array.dtype} '{name}'")
         if array.dtype != np.float32:
             self.rounded.append(name)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             # Adding zero copies, and turns -0.0, which a .snet file would have to store, to 0.0.
             values = np.add(array.astype(np.float32, copy=False), np.float32(0), dtype=np.float32, order="C")
         if not np.isfinite(values).all():

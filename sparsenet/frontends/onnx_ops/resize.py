@@ -56,20 +56,24 @@ def upsample(call: Call) -> str:
 
 def _scales(call: Call, axes: list[int], factors: Any, sizes: Any) -> list[tuple[int, float]]:
     """(output size, output over input) of each spatial axis; the batch and the channels must stay as they are."""
-    before: list[Any] = [call.lowering.batch, *call.sizes()]
-    scales: dict[int, tuple[Any, float]] = {}
+    before = [1, *call.sizes()]  # the batch counts as 1: it is checked, but never resized
+    scales: dict[int, tuple[int, float]] = {}
     for i, axis in enumerate(axes):
         n = before[axis]
         if sizes is not None:
-            same = sizes[i] is n or sizes[i] == n
-            scales[axis] = (n, 1.0) if same else (sizes[i], sizes[i] / n if axis else 0.0)
+            out = sizes[i] if axis else 1 if sizes[i] == call.lowering.batch else 0
+            if not isinstance(out, int):
+                raise Unsupported("resizes to the batch size")
+            scales[axis] = (out, out / n)
         else:
             factor = float(np.float32(factors[i]))
-            scales[axis] = (n, 1.0) if factor == 1 else (math.floor(n * factor) if axis else n, factor)
+            if not 0 < factor < 2**30:
+                raise Unsupported(f"scale {factor}")
+            scales[axis] = (math.floor(n * factor) if axis else 1, factor)
     if any(scales.get(axis, (0, 1.0))[1] != 1 for axis in (0, 1)):
         raise Unsupported("resizes the batch or the channels")
-    if any(not 0 < scale < math.inf or out < 1 for out, scale in scales.values()):
-        raise Unsupported(f"scales {[scale for _, scale in scales.values()]}")
+    if any(out < 1 for out, _ in scales.values()):
+        raise Unsupported(f"sizes {[out for out, _ in scales.values()]}")
     return [scales.get(axis, (before[axis], 1.0)) for axis in range(2, len(before))]
 
 
