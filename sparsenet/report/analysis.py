@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,11 +94,11 @@ def break_even(runs: Sequence[Point], dense: Point) -> float | None:
     return crossing
 
 
-def pareto(found: Iterable[Point]) -> list[Point]:
-    """Those that no other beats in both accuracy and time, the fastest first."""
+def pareto(found: Iterable[Point], cost: Callable[[Point], float] = lambda point: point.ms) -> list[Point]:
+    """Those that no other beats in both accuracy and cost (the time of a call), the cheapest first."""
     front: list[Point] = []
     best = -math.inf
-    for point in sorted(found, key=lambda point: (point.ms, -(point.accuracy or 0.0))):
+    for point in sorted(found, key=lambda point: (cost(point), -(point.accuracy or 0.0))):
         if point.accuracy is not None and point.accuracy > best:
             front.append(point)
             best = point.accuracy

@@ -76,9 +76,15 @@ def _plots(content: Mapping[str, Any], found: Sequence[Point], loss: float) -> s
         figures.append(_figure("Speed-up against sparsity", plots.speedup(found, engine), told))
     if found[0].accuracy is not None and len(found) > 1:
         told = "Up and to the left is better. Accuracy is that of the compiled network on the test data."
-        figures.append(_figure("Accuracy against latency", plots.accuracy_latency(found), told))
+        svg = plots.accuracy_against(found, lambda p: p.ms, "accuracy-latency", "median ms a call in sparsenet")
+        figures.append(_figure("Accuracy against latency", svg, told))
+        svg = plots.accuracy_against(found, lambda p: p.record["snet_bytes"] / 1e3, "accuracy-size", "kB of the .snet")
+        figures.append(_figure("Accuracy against file size", svg, "Up and to the left is better."))
     chosen = shown_in_detail(found, loss)
-    told = "A mark a step, as large as its share of the time. Below the roof: what the kernels leave."
+    told = (
+        "A mark a step, as large as its share of the time. Below the roof: what the kernels leave. Above its slope: "
+        "data that stays in the caches."
+    )
     figures.append(_figure("Roofline", plots_layers.roofline(chosen, content["settings"]["threads"]), told))
     told = f"The slowest steps with weights of {' and '.join(point.key for point in chosen)}."
     bars = _figure("Layers", plots_layers.bars(chosen), told)

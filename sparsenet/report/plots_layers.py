@@ -24,6 +24,7 @@ def bars(chosen: Sequence[Point]) -> str:
     height = 0.8 / len(chosen)
 
     def paint(axes: Any) -> None:
+        gap = 0.01 * max(slowest.values())
         for i, point in enumerate(chosen):
             rows = {row["node"]: row for row in point.record["layers"]}
             shown = [(at, rows[name]) for at, name in enumerate(names) if name in rows]
@@ -32,8 +33,8 @@ def bars(chosen: Sequence[Point]) -> str:
             axes.barh(where, [row["ms"] for _, row in shown], 0.9 * height, color=colour, label=point.key)
             for y, (_, row) in zip(where, shown, strict=True):
                 rate = "" if row["gflops"] is None else f", {row['gflops']:.1f} GFLOP/s"
-                text = f" {row['density']:.0%} dense{rate}, {row['kernel']}"
-                axes.text(row["ms"], y, text, va="center", fontsize=7, color="#444444")
+                text = f"{row['density']:.0%} dense{rate}, {row['kernel']}"
+                axes.text(row["ms"] + gap, y, text, va="center", fontsize=7, color="#444444")
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
