@@ -158,7 +158,8 @@ SCRIPTS = ("han", "apoz", "sweep", "lottery", "criteria", "sensitivity")
 def test_every_script_runs_and_resumes(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = import_module(f"benchmarks.evidence.{name}")
     options = ["--quick", "--seeds", "1", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
-    options += ["--nets", "vgg", "--latency", "--seconds", "0.1"] if name == "criteria" else []
+    more = {"criteria": ["--nets", "vgg", "--latency", "--seconds", "0.1"], "apoz": ["--controls"]}
+    options += more.get(name, [])
     script.main(options)
     first = json.loads((tmp_path / "out" / f"{name}.json").read_text())
     assert first["data"]["name"] == "digits"

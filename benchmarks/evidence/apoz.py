@@ -1,11 +1,11 @@
 """Network trimming (Hu et al. 2016): LeNet-5 20-50-500 on MNIST, trimmed by the average percentage of zeros (APoZ).
 
-    python -m benchmarks.evidence.apoz [--quick] [--seeds 3] [--out DIR]
+    python -m benchmarks.evidence.apoz [--quick] [--seeds 3] [--controls] [--out DIR]
 
 The paper's table, row by row: conv2 and fc1 are trimmed to the sizes it reports, most zeros first, counted behind the
-ReLU on the held-out images, and retrained from the weights that are left; each row starts from the row before. Two
-controls that the paper does not have: the untrimmed network trained on for as many epochs, and the last row's network
-trained from scratch for as many epochs as the trimmed one has had in all; these for the first seed only.
+ReLU on the held-out images, and retrained from the weights that are left; each row starts from the row before. With
+--controls, two that the paper does not have: the untrimmed network trained on for as many epochs, and the last row's
+network trained from scratch for as many epochs as the trimmed one has had in all.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
         return {**errors(net, data), "epochs": epochs}
 
     smallest = rows[-1]["compression"]
-    if seed != run.seeds[0]:
+    if not run.args.controls:
         return rows
     for scratch, name in ((False, "20-50-500-10, trained on"), (True, f"20-{sizes[-1][0]}-{sizes[-1][1]}-10, scratch")):
         told = run.step(f"apoz/control-{scratch}-{seed}", settings, lambda scratch=scratch: control(scratch))  # type: ignore[misc]
@@ -129,7 +129,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run = start("apoz", __doc__, argv)
+    controls = {"action": "store_true", "help": "train the two controls as well: twice as long"}
+    run = start("apoz", __doc__, argv, controls=controls)
     data = run.data("mnist")
     means = summary(rows := [row for seed in run.seeds for row in rows_of(run, data, seed)])
     columns = {"<network": "network", "compression": "compression", "trimmed, %": "before", "paper": "paper_before",

@@ -32,6 +32,7 @@ from sparsenet.prune.cost import graph_macs
 from sparsenet.timing import interleave
 
 FILTERS = ("l1", "fpgm", "apoz", "taylor", "random", "slimming")
+QUICK_FILTERS = ("apoz", "slimming")
 # Training, retraining, filter ratios, weight sparsities.
 PLANS: dict[str, tuple[Recipe, Recipe, tuple[float, ...], tuple[float, ...]]] = {
     "vgg": (Recipe(4, 4e-3), Recipe(1), (0.3, 0.6), (0.8, 0.9, 0.95)),
@@ -129,7 +130,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     for sparsity in sparsities:
         row("weights", sparsity, partial(weights, sparsity))
     for ratio in ratios:
-        for criterion in FILTERS:
+        for criterion in QUICK_FILTERS if run.quick else FILTERS:
             row(criterion, ratio, partial(filters, criterion, ratio))
         # Of the criteria with a ratio a layer, all leave the same shape.
         row("scratch", ratio, partial(scratch, "l1", ratio))
