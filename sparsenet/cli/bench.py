@@ -26,6 +26,8 @@ from sparsenet.cli.common import (
     table,
 )
 from sparsenet.cli.source import add_source, load_source
+from sparsenet.cli.target import add_target
+from sparsenet.cli.target import run as run_on_target
 from sparsenet.cli.zeros import with_zeros
 from sparsenet.timing import Timing, cpu_model, interleave
 
@@ -51,6 +53,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=positive_float, default=3.0, help="of timing for each share (default 3)")
     parser.add_argument("--layers", action="store_true", help="show each step's kernel and time as well")
     add_engine_options(parser)
+    add_target(parser)
     add_json(parser)
     return parser
 
@@ -75,6 +78,8 @@ def _shares(text: str) -> list[float]:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.target:
+        return run_on_target(args)
     if args.layers and args.sparsity:
         raise UsageError("--layers goes without --sparsity: it shows the kernels of one network")
     source = load_source(args)

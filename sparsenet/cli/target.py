@@ -1,0 +1,103 @@
+"""sparsenet bench --target: the same question put to a phone, a board or an emulated core."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+import sparsenet
+from sparsenet import targets
+from sparsenet.arrays import TensorInfo
+from sparsenet.cli.common import UsageError, console, make_inputs, positive_float, positive_int, print_json, table
+from sparsenet.cli.source import load_source
+from sparsenet.cli.zeros import with_zeros
+
+_NOT_TIMED = "emulated: outputs checked, never timed"
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """--target and what goes with it."""
+    group = parser.add_argument_group("another machine", "Only sparsenet runs there, as the program sparsenet-run.")
+    group.add_argument("--target", help=targets.FORMS)
+    group.add_argument("--runner", type=Path, help="static sparsenet-run for the device; without it the error says how")
+    group.add_argument("--wrap", type=shlex.split, default=[], help="put before the runner there, e.g. 'chrt -f 50'")
+    group.add_argument("--affinity", type=int, help="its first CPU, -1: none (default: the fastest, where CPUs differ)")
+    group.add_argument("--rounds", type=positive_int, default=5, help="repeats of the whole measurement (default 5)")
+    group.add_argument("--cooldown", type=positive_float, default=1.0, help="seconds idle before each (default 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`sparsenet bench` with --target."""
+    if args.engines or args.layers or args.backend != "cpp":
+        raise UsageError("--engines, --layers and --backend do not go with --target: sparsenet-run alone runs there")
+    target = targets.open_target(args.target)
+    source = load_source(args)
+    models: list[targets.Model] = []
+    for share in args.sparsity or [None]:
+        graph = source.graph.copy() if share is None else with_zeros(source.graph, share)
+        graph.run_passes()
+        if not models:
+            inputs = make_inputs(args, [TensorInfo(name, tuple(shape)) for name, shape in graph.inputs])
+        name = source.name if share is None else f"{source.name} at {share:.0%} zeros"
+        models.append(targets.Model(name, graph, inputs))
+    with console(stderr=True).status(target.name) as status:
+        told = targets.measure(
+            target,
+            models,
+            targets.Options(
+                runner=args.runner,
+                threads=args.threads,
+                isa=args.isa,
+                tune=not args.no_tune,
+                affinity=args.affinity,
+                wrap=tuple(args.wrap),
+                rounds=args.rounds,
+                seconds=args.seconds,
+                cooldown=args.cooldown,
+                say=lambda what: status.update(what),
+            ),
+        )
+    for share, of in zip(args.sparsity or [], told["models"], strict=False):
+        of["sparsity"] = share
+    told = {"model": source.name, "version": sparsenet.__version__, **told}
+    if args.sparsity and told["timed"]:
+        told["answer"] = _answer(told["models"])
+    if args.json:
+        print_json(told)
+    else:
+        _print(told)
+    return 0
+
+
+def _answer(models: list[dict[str, Any]]) -> str:
+    """How much faster each share of zeros is than the first; no ranking where the rounds' ranges overlap."""
+    first, *others = models
+    told = []
+    for of in others:
+        overlap = of["slowest_ms"] >= first["fastest_ms"] and of["fastest_ms"] <= first["slowest_ms"]
+        ratio = f"{of['sparsity']:.0%} zeros {first['median_ms'] / of['median_ms']:.2f}x"
+        told.append(ratio + " (the rounds' ranges overlap: no ranking)" * overlap)
+    return f"times as fast as with {first['sparsity']:.0%} zeros: {', '.join(told) or 'nothing to compare'}"
+
+
+def _print(told: dict[str, Any]) -> None:
+    out = console()
+    cpu = told["before"]["cpus"].get(told["affinity"] or 0, {})
+    machine = told["before"].get("device") or cpu.get("part") or told["before"]["arch"]
+    where = "any CPU" if told["affinity"] is None else f"from CPU {told['affinity']} ({cpu.get('part', '?')})"
+    caption = f"{machine}; {told['models'][0]['isa']}; {told['threads']} thread(s), {where}; "
+    caption += "the rounds' extreme medians in brackets" if told["timed"] else _NOT_TIMED
+    columns = ("<network", "KB", "error / bound", "median ms", "<", "p10 ms", "p99 ms", "calls")
+    out.print(table(f"{told['model']} on {told['target']}", columns, [_row(of) for of in told["models"]], caption))
+    for line in [*told["warnings"], *([told["answer"]] if "answer" in told else [])]:
+        out.print(line, markup=False)
+
+
+def _row(of: dict[str, Any]) -> tuple[object, ...]:
+    head = (of["name"], f"{of['bytes'] / 1000:,.0f}", f"{of['worst']:.3f}")
+    if "median_ms" not in of:
+        return (*head, *["-"] * 5)
+    spread = f"[{of['fastest_ms']:.3f}, {of['slowest_ms']:.3f}]"
+    return (*head, f"{of['median_ms']:.3f}", spread, f"{of['p10_ms']:.3f}", f"{of['p99_ms']:.3f}", of["calls"])
