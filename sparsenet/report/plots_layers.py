@@ -66,7 +66,7 @@ def roofline(chosen: Sequence[Point], threads: int) -> str:
         axes.plot([ends[0], ridge, ends[1]], [ends[0] * bandwidth, peak, peak], color="#222222", lw=1.2)
         near = {"textcoords": "offset points"}
         axes.annotate(f"FMA peak {peak:.0f} GFLOP/s", (ends[1], peak), (0, 4), ha="right", **near)
-        axes.annotate(f"memory {bandwidth:.0f} GB/s", (ends[0], ends[0] * bandwidth), (4, 8), **near)
+        axes.annotate(f"memory {bandwidth:.0f} GB/s", (ends[0], ends[0] * bandwidth), (14, 0), **near)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("useful FLOPs a byte (weights as packed, activations in and out)")
