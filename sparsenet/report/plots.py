@@ -56,7 +56,7 @@ def accuracy_against(found: Sequence[Point], cost: Callable[[Point], float], nam
         y = [100 * (p.accuracy or 0) for p in [*front, front[-1]]]
         axes.plot(x, y, color="#222222", lw=1, ls="--", drawstyle="steps-post", label="Pareto front", zorder=2)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8), numticks=12))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=12))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label)
