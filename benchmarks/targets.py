@@ -19,12 +19,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 import sparsenet
 from sparsenet import peers
-from sparsenet.cli.common import replacing
+from sparsenet.cli.common import console, replacing
 from sparsenet.timing import cpu_model
 
 from . import row
@@ -52,10 +51,10 @@ def main() -> None:
         if set(given) - set(known):
             parser.error(f"unknown: {', '.join(sorted(set(given) - set(known)))}; there are {', '.join(known)}")
     rows = [t for t in _rows(args) if not args.only or any(part in t.name for part in args.only.split(","))]
-    console = Console(highlight=False)
+    out = console()
     if args.list:
         for target in rows:
-            console.print(f"{target.name:40} {WHAT[target.kind]}, {_wanted(target)}", soft_wrap=True)
+            out.print(f"{target.name:40} {WHAT[target.kind]}, {_wanted(target)}", soft_wrap=True)
         return
     told = _read(args.json)
     cores = len(os.sched_getaffinity(0))
@@ -65,13 +64,13 @@ def main() -> None:
         if target.threads > cores:
             measured: dict[str, Any] = {"error": f"needs {target.threads} cores, {cores} available"}
         else:
-            with console.status(target.name):
+            with out.status(target.name):
                 measured = row.measure(target, args.engines, args.seconds)
         told["rows"][target.name] = {**_described(target), **measured}
-        console.print(_line(target, measured), soft_wrap=True)
+        out.print(_line(target, measured), soft_wrap=True)
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(told, indent=1) + "\n")
-    console.print(_table(rows, told))
+    out.print(_table(rows, told))
 
 
 def _rows(args: argparse.Namespace) -> list[Target]:
