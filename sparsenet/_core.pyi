@@ -84,6 +84,7 @@ class Engine:
         batch: int,
         isa: str,
         kernel: str,
+        winograd: bool,
         passes: bool,
         disabled_passes: Sequence[str],
     ) -> Engine: ...

@@ -27,6 +27,7 @@ class CompileOptions:
     batch: int = 1
     isa: str | None = None
     kernel: str | None = None
+    winograd: bool = True
     passes: bool | tuple[str, ...] = True
     tune_seconds: float = 1.0
     backend: str = "cpp"
@@ -61,6 +62,7 @@ def compile(
     batch: int = 1,
     isa: str | None = None,
     kernel: str | None = None,
+    winograd: bool = True,
     passes: bool | Iterable[str] = True,
     tune_seconds: float = 1.0,
     backend: str = "cpp",
@@ -74,6 +76,8 @@ def compile(
         batch: the batch size to choose kernels for. Every batch size runs, and is fast where layers are alike.
         isa: "scalar", "avx2", "avx512" or "neon"; None takes $SPARSENET_FORCE_ISA, else the best this CPU has.
         kernel: use this kernel (a name of `sparsenet._core.kernels()`) wherever it applies.
+        winograd: False keeps 3x3 convolutions from running as Winograd's minimal filtering, which is the faster way
+            where zeros are few, with larger rounding errors (docs/performance.md has both).
         passes: True runs every graph pass, False none; a list names passes to leave out.
         tune_seconds: time that tuning may take, for the whole network.
         backend: "cpp", or "numba" for kernels written in Python.
@@ -97,6 +101,7 @@ def compile(
         batch=_positive_int("batch", batch),
         isa=isa,
         kernel=kernel,
+        winograd=bool(winograd),
         passes=_passes(passes),
         tune_seconds=float(tune_seconds),
         backend=backend,
@@ -156,6 +161,7 @@ def _make_backend(graph: _core.Graph, options: CompileOptions) -> Backend:
             batch=options.batch,
             isa=options.isa or "",
             kernel=options.kernel or "",
+            winograd=options.winograd,
             passes=options.passes is not False,
             disabled_passes=list(options.passes) if isinstance(options.passes, tuple) else [],
         )

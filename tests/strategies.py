@@ -126,13 +126,13 @@ def convs(
     max_size: int = 17,
     square: bool = False,
 ) -> Case:
-    """A convolution. ``groups``: "depthwise" (one input channel a group), "matrix" (one or some groups) or "any".
+    """A convolution. ``groups``: "one", "depthwise" (one input channel each), "matrix" (one or some groups) or "any".
 
     ``square``: the same kernel, stride and dilation on both axes.
     """
     spatial = rank or draw(st.sampled_from([1, 2, 2, 2]))
-    kinds = {"any": ["one", "one", "some", "depthwise"], "matrix": ["one", "one", "some"], "depthwise": ["depthwise"]}
-    kind = draw(st.sampled_from(kinds[groups]))
+    kinds = {"any": ["one", "one", "some", "depthwise"], "matrix": ["one", "one", "some"]}
+    kind = draw(st.sampled_from(kinds.get(groups, [groups])))
     if kind == "one":
         g, cin, cout = 1, draw(st.integers(1, max_channels)), draw(st.integers(1, max_channels))
     elif kind == "some":

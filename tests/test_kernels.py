@@ -28,11 +28,15 @@ def not_depthwise(case: s.Case) -> bool:
 
 
 matrix_convs = s.convs(groups="matrix").filter(not_depthwise)
+winograd_convs = s.convs(
+    rank=2, groups="one", kernels=st.just(3), strides=st.just(1), dilations=st.just(1), max_size=30
+)
 
 #: Families of matrix kernels: any of them can do any of these.
 MATRIX = {
     "spmm": st.one_of(matrix_convs, matrix_convs, s.linears()),
     "gemm": st.one_of(matrix_convs, matrix_convs, s.linears()),
+    "winograd": winograd_convs,
     "spmv": s.linears(),
     "gemv": s.linears(),
 }
@@ -81,13 +85,35 @@ def isa_of(name: str) -> str:
     return next(row["isa"] for row in rows() if row["name"] == name)
 
 
+#: The constants of winograd's bound: F(4x4)'s transforms multiply by up to 27/8.
+WINOGRAD_C = {"f2x2": 8, "f4x4": 16}
+
+
+def winograd_limit(case: s.Case, kernel: str) -> np.ndarray:
+    """Winograd rounds relative to the largest sums of a tile: the bound of a plain convolution, at its largest within
+    the tile; times 1.5, the steepest slope of an activation, with that activation's own rounding."""
+    variant = kernel.split("_")[1]
+    side = int(variant[1])
+    plain = s.Case(case.op, {**case.attrs, "act": "none"}, case.inputs, case.constants)
+    (limit,) = reference.bound(plain.graph(), case.feeds, WINOGRAD_C[variant], statistical=False).values()
+    n, m, h, w = limit.shape
+    tiles = np.pad(limit, [(0, 0), (0, 0), (0, -h % side), (0, -w % side)])
+    tiles = tiles.reshape(n, m, -(-h // side), side, -(-w // side), side).max(axis=(3, 5))
+    (own,) = reference.bound(case.graph(), case.feeds, statistical=False).values()
+    return own + 1.5 * tiles.repeat(side, axis=2).repeat(side, axis=3)[:, :, :h, :w]
+
+
 def check(case: s.Case, threads: int, isa: str, kernel: str | None = None) -> tuple[np.ndarray, set[str]]:
     """Compile and run one op, hold it against the reference, return its output and the kernels it took."""
     graph = case.graph()
     engine = sn.compile(graph, threads=threads, isa=isa, kernel=kernel, tune=False, passes=False)
     y = engine(case.feeds)
     assert y.shape == tuple(reference.run(graph, case.feeds)[graph.outputs[0][0]].shape)
-    reference.assert_close(y, graph, case.feeds, statistical=False)
+    if kernel and family_of(kernel) == "winograd":
+        (truth,) = reference.run(graph, case.feeds).values()
+        assert reference.worst(y, truth, winograd_limit(case, kernel)) <= 1
+    else:
+        reference.assert_close(y, graph, case.feeds, statistical=False)
     return y, {step.kernel for step in engine.steps}
 
 

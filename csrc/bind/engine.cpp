@@ -76,7 +76,7 @@ py::dict step_dict(const StepInfo& s) {
 }
 
 std::shared_ptr<Engine> compile(const Graph& graph, int threads, bool tune, double tune_seconds, std::int64_t batch,
-                                const std::string& isa, const std::string& kernel, bool passes,
+                                const std::string& isa, const std::string& kernel, bool winograd, bool passes,
                                 const std::vector<std::string>& disabled_passes) {
   CompileOptions options;
   options.threads = threads;
@@ -85,6 +85,7 @@ std::shared_ptr<Engine> compile(const Graph& graph, int threads, bool tune, doub
   options.batch = batch;
   options.isa = isa;
   options.kernel = kernel;
+  options.winograd = winograd;
   options.passes = passes;
   options.disabled_passes = disabled_passes;
   Graph copy = graph;
@@ -116,8 +117,8 @@ py::tuple run_timed(const Engine& engine, std::int64_t batch, const py::sequence
 void bind_engine(py::module_& m) {
   py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine", "A compiled network; see sparsenet.Engine.")
       .def_static("compile", &compile, py::arg("graph"), py::kw_only(), py::arg("threads"), py::arg("tune"),
-                  py::arg("tune_seconds"), py::arg("batch"), py::arg("isa"), py::arg("kernel"), py::arg("passes"),
-                  py::arg("disabled_passes"))
+                  py::arg("tune_seconds"), py::arg("batch"), py::arg("isa"), py::arg("kernel"), py::arg("winograd"),
+                  py::arg("passes"), py::arg("disabled_passes"))
       .def("run", &run, py::arg("batch"), py::arg("inputs"), py::arg("outputs"),
            "Fills `outputs` from `inputs`: C-contiguous float32 arrays of batch * elements per sample. Releases the "
            "GIL.")

@@ -9,6 +9,7 @@ const std::vector<KernelRow>& all_kernels() {
   static const std::vector<KernelRow> rows = [] {
     std::vector<KernelRow> out;
     add_panel_kernels(out);
+    add_winograd_kernels(out);
     add_depthwise_kernels(out);
     add_convtranspose_kernels(out);
     add_pool_kernels(out);

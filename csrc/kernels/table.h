@@ -50,6 +50,7 @@ void add_move_kernels(std::vector<KernelRow>& rows);
 void add_pool_kernels(std::vector<KernelRow>& rows);
 void add_resize_kernels(std::vector<KernelRow>& rows);
 void add_softmax_kernels(std::vector<KernelRow>& rows);
+void add_winograd_kernels(std::vector<KernelRow>& rows);
 
 }  // namespace sn
 

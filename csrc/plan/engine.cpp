@@ -183,6 +183,7 @@ std::shared_ptr<const Engine> Engine::compile(Graph graph, const CompileOptions&
   Tuner tuner(options.tune_seconds, *impl->pool);
   LowerContext context{
       graph, isa, options.threads, impl->options.batch, options.kernel, options.tune ? &tuner : nullptr};
+  context.winograd = options.winograd;
   const std::vector<ValueId> alias = find_aliases(graph);
   bool forced_used = options.kernel.empty();
   for (const Node& node : graph.nodes) {

@@ -10,6 +10,7 @@
 #include "plan/choose.h"
 #include "plan/lower.h"
 #include "plan/tune.h"
+#include "plan/winograd.h"
 
 namespace sn {
 namespace {
@@ -18,6 +19,8 @@ namespace {
 constexpr std::size_t kTimedSparse = 6, kTimedDense = 4;
 // A dense layer whose model cost is this many times the best is not timed, nor a sparse one.
 constexpr double kHopeless = 2.5;
+// Nor is anything that much behind the best of Winograd: its model is good to a quarter, and large layers run long.
+constexpr double kBeaten = 1.6;
 // Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
 // as fast as the panel kernels.
 constexpr std::int64_t kVectorBatch = 4;
@@ -273,6 +276,11 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     }
   }
 
+  std::vector<WinogradCandidate> winograd;
+  if (!q.linear && ranked.front().variant.name != context.kernel) winograd = winograd_candidates(context, node);
+  const bool only_winograd = !winograd.empty() && context.kernel == winograd.front().name;
+  if (only_winograd) ranked.clear();
+
   const Shape& out_shape = context.graph.values[node.output].shape;
   const auto sample = [](const Value& v) { return static_cast<std::size_t>(v.size()); };
   const std::size_t in_floats =
@@ -288,16 +296,31 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     for (const Candidate& c : ranked) {
       if (choice.kernel == c.variant.name && choice.kc == c.kc) best = builder.build(c);
     }
+    for (const WinogradCandidate& c : winograd) {
+      if (choice.kernel == c.name) best = lower_winograd(context, node, c.kernel);
+    }
     why = choice.why;
   }
-  if (!best.fn && context.tuner && ranked.size() > 1) {
+  if (!best.fn && context.tuner && ranked.size() + winograd.size() > 1) {
     Tuner::Choice choice;
     double best_sparse = 1e30, best_dense = 1e30;
+    const double least =
+        std::min(ranked.empty() ? 1e300 : ranked.front().cycles, winograd.empty() ? 1e300 : winograd.front().cycles);
+    for (const WinogradCandidate& c : winograd) {
+      if (c.cycles > kBeaten * least || !context.tuner->time_left()) break;
+      Step step = lower_winograd(context, node, c.kernel);
+      const double seconds = context.tuner->time(step, context.batch, in_floats, out_floats);
+      if (seconds >= best_dense) continue;
+      best = std::move(step);
+      choice.kernel = c.name;
+      best_dense = seconds;
+    }
     std::size_t sparse = 0, dense = 0;
     for (const Candidate& c : ranked) {
       std::size_t& count = c.variant.sparse ? sparse : dense;
       if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
       if (c.cycles > kHopeless * ranked.front().cycles || !context.tuner->time_left()) break;
+      if (!winograd.empty() && c.cycles > kBeaten * winograd.front().cycles) break;
       ++count;
       Step step = builder.build(c);
       const double seconds = context.tuner->time(step, context.batch, in_floats, out_floats);
@@ -319,6 +342,9 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
       choice.why = why;
       context.tuner->remembered.emplace(key, std::move(choice));
     }
+  }
+  if (!best.fn && !winograd.empty() && (only_winograd || winograd.front().cycles < ranked.front().cycles)) {
+    best = lower_winograd(context, node, winograd.front().kernel);
   }
   if (!best.fn) best = builder.build(ranked.front());
   best.info.why = context.kernel == best.info.kernel ? "forced" : why;

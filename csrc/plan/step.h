@@ -42,6 +42,7 @@ struct LowerContext {
   std::int64_t batch = 1;  // to choose for
   std::string kernel;      // forced, where it can do the node
   Tuner* tuner = nullptr;  // null: choose by the cost model alone
+  bool winograd = true;    // may be a candidate
 };
 using LowerFn = Step (*)(const LowerContext&, const Node&);
 

@@ -30,6 +30,9 @@ SN_INLINE V loada(const float* p) { return {_mm256_load_ps(p)}; }
 SN_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
 SN_INLINE void storea(float* p, V a) { _mm256_store_ps(p, a.v); }
 SN_INLINE V load_n(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
+SN_INLINE V load_range(const float* p, int low, int high) {
+  return {_mm256_maskload_ps(p, _mm256_andnot_si256(first_lanes(low), first_lanes(high)))};
+}
 SN_INLINE void store_n(float* p, V a, int n) { _mm256_maskstore_ps(p, first_lanes(n), a.v); }
 SN_INLINE V load_strided(const float* p, int64_t s) {
   return {_mm256_setr_ps(p[0], p[s], p[2 * s], p[3 * s], p[4 * s], p[5 * s], p[6 * s], p[7 * s])};
@@ -38,6 +41,10 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   const __m256 lo = _mm256_permute2f128_ps(a.v, b.v, 0x20), hi = _mm256_permute2f128_ps(a.v, b.v, 0x31);
   const __m256 e = _mm256_shuffle_ps(lo, hi, 0x88), o = _mm256_shuffle_ps(lo, hi, 0xdd);
   even.v = e, odd.v = o;
+}
+SN_INLINE V slide(V a, V b) {
+  const __m256i x = _mm256_castps_si256(a.v), middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
+  return {_mm256_castsi256_ps(_mm256_alignr_epi8(middle, x, 4))};
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m256i i = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(idx)));

@@ -32,6 +32,9 @@ SN_INLINE V loada(const float* p) { return {_mm512_load_ps(p)}; }
 SN_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
 SN_INLINE void storea(float* p, V a) { _mm512_store_ps(p, a.v); }
 SN_INLINE V load_n(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
+SN_INLINE V load_range(const float* p, int low, int high) {
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(high) & ~first_lanes(low)), p)};
+}
 SN_INLINE void store_n(float* p, V a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a.v); }
 SN_INLINE V load_strided(const float* p, int64_t s) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -41,6 +44,9 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i o = _mm512_add_epi32(e, _mm512_set1_epi32(1));
   even.v = _mm512_permutex2var_ps(a.v, e, b.v), odd.v = _mm512_permutex2var_ps(a.v, o, b.v);
+}
+SN_INLINE V slide(V a, V b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));

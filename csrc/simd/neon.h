@@ -28,6 +28,11 @@ SN_INLINE V load_n(const float* p, int n) {  // NEON has no masked load
   for (int i = 0; i < n && i < 4; ++i) t[i] = p[i];
   return {vld1q_f32(t)};
 }
+SN_INLINE V load_range(const float* p, int low, int high) {
+  float t[4] = {0, 0, 0, 0};
+  for (int i = low; i < high && i < 4; ++i) t[i] = p[i];
+  return {vld1q_f32(t)};
+}
 SN_INLINE void store_n(float* p, V a, int n) {
   float t[4];
   vst1q_f32(t, a.v);
@@ -41,6 +46,7 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   const float32x4x2_t r = vuzpq_f32(a.v, b.v);
   even.v = r.val[0], odd.v = r.val[1];
 }
+SN_INLINE V slide(V a, V b) { return {vextq_f32(a.v, b.v, 1)}; }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
   return {vld1q_f32(t)};

@@ -26,9 +26,11 @@ SN_INLINE V loada(const float* p) { return {*p}; }  // p aligned to the vector's
 SN_INLINE void store(float* p, V a) { *p = a.v; }
 SN_INLINE void storea(float* p, V a) { *p = a.v; }
 SN_INLINE V load_n(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }  // lanes >= n are zero and not touched
+SN_INLINE V load_range(const float* p, int low, int high) { return {low <= 0 && high > 0 ? *p : 0.0f}; }  // lanes [low, high)
 SN_INLINE void store_n(float* p, V a, int n) { if (n > 0) *p = a.v; }
 SN_INLINE V load_strided(const float* p, int64_t stride) { (void)stride; return {*p}; }  // p[i * stride]
 SN_INLINE void deinterleave(V a, V b, V& even, V& odd) { even = a, odd = b; }  // a, b: 2 * VL values in a row
+SN_INLINE V slide(V a, V b) { (void)a; return b; }  // lanes 1 ... of a, then lane 0 of b
 SN_INLINE V gather(const float* base, const uint16_t* idx) { return {base[*idx]}; }
 SN_INLINE V set1(float x) { return {x}; }
 SN_INLINE V zero() { return {0.0f}; }

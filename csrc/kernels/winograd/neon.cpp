@@ -1,0 +1,4 @@
+#define SN_ISA neon
+#include "simd/neon.h"
+
+#include "kernels/winograd/generic.h"

@@ -1,0 +1,4 @@
+#define SN_ISA scalar
+#include "simd/scalar.h"
+
+#include "kernels/winograd/generic.h"

@@ -1,0 +1,167 @@
+#include "plan/winograd.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/buffer.h"
+#include "kernels/winograd/pack.h"
+#include "plan/lower.h"
+
+namespace sn {
+namespace {
+
+// Cycles of one core, as in choose.cpp; constants fitted by eye to single layers on the machines of
+// docs/performance.md.
+constexpr double kFarByte = 0.12;    // a byte from beyond L2, what prefetching hides taken off
+constexpr double kInputCycles = 7;   // a vector of tiles of a channel transformed, for each frequency
+constexpr double kOutputCycles = 5;  // a tile of a vector of filters transformed and transposed, for each frequency
+constexpr double kL1Share = 0.7;     // of L1 for the weights and tiles of a k-block
+constexpr double kL2Share = 0.75;    // of L2 for a block's input and sums
+constexpr int kMostTiles = 128;      // in a block: more save no more loads of weights that matter
+constexpr int kRegisterTiles = 6;    // multiply.h's
+
+// Everything a step needs, in one allocation that the step owns.
+struct Layer {
+  WinogradParams p{};
+  AlignedBuffer u, bias;
+};
+
+bool fits(const Node& node, const Shape& x, const Shape& w) {
+  const auto all = [&](const char* name, std::int64_t value) {
+    const auto& v = node.ints(name);
+    return std::all_of(v.begin(), v.end(), [&](std::int64_t i) { return i == value; });
+  };
+  return node.op == Op::Conv && x.size() == 4 && w[2] == 3 && w[3] == 3 && node.i("groups") == 1 && all("stride", 1) &&
+         all("dilation", 1);
+}
+
+bool long_sums(const Value& w) {
+  const std::int64_t terms = w.size() / w.shape[0];
+  for (const float* row = w.data.get(); row < w.data.get() + w.size(); row += terms) {
+    const auto zeros = std::count(row, row + terms, 0.0f);
+    if (zeros != terms && terms - zeros < kWinogradLeastTerms) return false;
+  }
+  return true;
+}
+
+// Cycles of a sample for p's blocks.
+double model(const WinogradParams& p, int out, int lanes, std::int64_t batch) {
+  const double frequencies = (out + 2.0) * (out + 2.0), C = p.channels, L2 = kL2Share * static_cast<double>(l2_bytes());
+  const double vectors = static_cast<double>(p.padded_filters) / lanes,
+               across = std::min(p.panel / lanes, p.padded_filters / lanes);
+  const double panels = std::ceil(static_cast<double>(p.padded_filters) / p.panel);
+  const double rows = static_cast<double>(batch) * p.tiles_down;
+  const double blocks = std::ceil(rows / p.block_rows) * p.row_splits;
+  const double tiles = static_cast<double>(p.block_rows) * p.block_columns;
+  const double parts = std::ceil(tiles / kRegisterTiles), height = tiles / parts;
+  const double step = std::max({height * across / 2, (height + across) / 2, 4.0});
+  const double multiply = frequencies * C * parts * step * vectors / across;
+  const double input =
+      frequencies * kInputCycles * C * p.block_rows * std::ceil(static_cast<double>(p.block_columns) / lanes);
+  const double output = frequencies * kOutputCycles * vectors * tiles;
+  const double u = 4 * frequencies * C * p.padded_filters, v = 4 * frequencies * C * tiles;
+  const double held = v + 4 * frequencies * tiles * p.panel;
+  const double far = (u > L2 / 2 ? u : 0) + (held > L2 ? v * (panels + 1) : 0);
+  return blocks * (multiply + input + output + kFarByte * far) / static_cast<double>(batch);
+}
+
+void set_blocks(WinogradParams& p, std::int32_t rows, std::int32_t columns) {
+  p.block_rows = rows;
+  p.block_columns = columns;
+  p.row_splits = (p.tiles_across + columns - 1) / columns;
+}
+
+// Sizes of the layer and the cheapest blocks. Several rows of tiles, or an even part of one.
+WinogradParams plan(const LowerContext& context, const Node& node, WinogradKernel kernel, double* cycles) {
+  const Shape &x = input_of(context, node, 0).shape, &y = output_of(context, node).shape;
+  const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
+  const int out = winograd_out(kernel), lanes = winograd_lanes(context.isa);
+  WinogradParams p{};
+  p.channels = narrow(x[1]), p.ih = narrow(x[2]), p.iw = narrow(x[3]);
+  p.filters = narrow(y[1]), p.oh = narrow(y[2]), p.ow = narrow(y[3]);
+  p.top = narrow(node.ints("padding")[0]), p.left = narrow(node.ints("padding")[1]);
+  p.tiles_down = (p.oh + out - 1) / out, p.tiles_across = (p.ow + out - 1) / out;
+  p.panel = winograd_panel(context.isa);
+  p.padded_filters = (p.filters + lanes - 1) / lanes * lanes;
+  p.chunks = 1;
+  WinogradParams best;
+  *cycles = std::numeric_limits<double>::infinity();
+  const auto consider = [&](std::int32_t rows, std::int32_t columns) {
+    set_blocks(p, rows, columns);
+    const double c = model(p, out, lanes, context.batch);
+    if (c < *cycles) *cycles = c, best = p;
+  };
+  for (std::int32_t splits = 1; splits <= p.tiles_across; splits *= 2) {
+    const std::int32_t columns = (p.tiles_across + splits - 1) / splits;
+    if (columns <= kMostTiles) consider(1, columns);
+    if (columns <= kRegisterTiles) break;
+  }
+  const std::int64_t most = std::min<std::int64_t>(context.batch * p.tiles_down, kMostTiles / p.tiles_across);
+  for (std::int32_t rows = 2; rows <= most; ++rows) consider(rows, p.tiles_across);
+  const double tiles = static_cast<double>(best.block_rows) * best.block_columns;
+  const double fits = kL1Share * static_cast<double>(l1_bytes()) / (sizeof(float) * (tiles + best.panel));
+  const int deep = std::max(static_cast<int>(fits), kWinogradDepth), parts = (best.channels + deep - 1) / deep;
+  best.kc = ((best.channels + parts - 1) / parts + kWinogradDepth - 1) / kWinogradDepth * kWinogradDepth;
+  return best;
+}
+
+void set_epilogue(WinogradParams& p, Epilogue e) {
+  p.low = -std::numeric_limits<float>::infinity(), p.high = std::numeric_limits<float>::infinity();
+  if (e.act == Act::relu) p.low = 0;
+  if (e.act == Act::clip) p.low = e.a, p.high = e.b;
+  if (e.act != Act::none && e.act != Act::relu && e.act != Act::clip) p.after = e;
+}
+
+}  // namespace
+
+std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, const Node& node) {
+  std::vector<WinogradCandidate> out;
+  const Value &x = input_of(context, node, 0), &w = input_of(context, node, 1);
+  if (!context.winograd || !fits(node, x.shape, w.shape)) return out;
+  for (const WinogradKernel kernel : {WinogradKernel::f4x4, WinogradKernel::f2x2}) {
+    const KernelEntry* entry = winograd_kernel(kernel, context.isa);
+    if (!entry) continue;
+    WinogradCandidate c{kernel, entry->name, 0};
+    plan(context, node, kernel, &c.cycles);
+    if (context.kernel == entry->name) return {c};
+    out.push_back(c);
+  }
+  if (!long_sums(w)) return {};
+  std::sort(out.begin(), out.end(),
+            [](const WinogradCandidate& a, const WinogradCandidate& b) { return a.cycles < b.cycles; });
+  return out;
+}
+
+Step lower_winograd(const LowerContext& context, const Node& node, WinogradKernel kernel) {
+  auto layer = std::make_shared<Layer>();
+  WinogradParams& p = layer->p;
+  double cycles = 0;
+  p = plan(context, node, kernel, &cycles);
+  layer->u = pack_winograd(input_of(context, node, 1).data.get(), p, kernel);
+  p.u = layer->u.as<float>();
+  layer->bias = AlignedBuffer(static_cast<std::size_t>(p.padded_filters) * sizeof(float));
+  float* bias = layer->bias.as<float>();
+  std::fill(bias, bias + p.padded_filters, 0.0f);
+  if (node.has_input(2)) {
+    const float* b = input_of(context, node, 2).data.get();
+    std::copy(b, b + p.filters, bias);
+  }
+  p.bias = bias;
+  p.has_residual = node.has_input(3);
+  set_epilogue(p, epilogue_of(node));
+  // Panels are split, one chunk a thread, only where the blocks leave a thread idle for long: each chunk transforms
+  // the input anew.
+  const std::int64_t blocks = winograd_tasks(&p, context.batch), threads = context.threads;
+  if ((blocks + threads - 1) / threads * threads * 5 > blocks * 6) {
+    p.chunks = std::min<std::int32_t>(static_cast<std::int32_t>(threads), (p.padded_filters + p.panel - 1) / p.panel);
+  }
+
+  Step step = make_step(context, node, winograd_kernel(kernel, context.isa), winograd_tasks);
+  step.scratch_bytes = static_cast<std::size_t>(winograd_scratch(p, winograd_out(kernel)).floats()) * sizeof(float);
+  step.info.packed_bytes = layer->u.size() + layer->bias.size();
+  step.params = std::shared_ptr<const void>(std::move(layer), &p);
+  return step;
+}
+
+}  // namespace sn

@@ -1,0 +1,28 @@
+// 3x3 convolutions as Winograd's minimal filtering: which layers, blocked how, at what cost.
+#pragma once
+
+#include <vector>
+
+#include "kernels/winograd/winograd.h"
+#include "plan/step.h"
+
+namespace sn {
+
+struct WinogradCandidate {
+  WinogradKernel kernel;
+  const char* name;
+  double cycles;  // the model's, a sample; comparable with choose.h's
+};
+
+// Those that can do the node, best first; a forced one alone. Empty for other nodes, and where the context forbids it.
+//
+// Where Winograd may be chosen: it rounds relative to the largest sums of a tile, not to an output's own, and F(4x4)
+// some three times as much as F(2x2). Both stay far below c sqrt(K) eps sum|w x| where sums are long (measured:
+// docs/performance.md), so that neither is a candidate, but by force, for a layer with a filter that has fewer nonzero
+// weights than this, filters of zeros aside.
+constexpr int kWinogradLeastTerms = 128;
+std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, const Node& node);
+
+Step lower_winograd(const LowerContext& context, const Node& node, WinogradKernel kernel);
+
+}  // namespace sn
