@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -167,13 +168,17 @@ class Lowering:
             self._report.add(node, str(error))
         except ShapeError as error:
             self._report.add(node, str(error))
+        except (ArithmeticError, LookupError, TypeError, ValueError, StopIteration) as error:
+            # Converters check what valid models get wrong; what only a broken one does, Python notices.
+            self._report.add(node, f"is malformed: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
         return self._stand_ins(node)
 
     def _convert(self, node: onnx.NodeProto, known: Sequence[Any]) -> Any:
         constant = all(isinstance(value, np.ndarray) for value in known)
         if constant and node.op_type in FOLDS:
             row = FOLDS[node.op_type]
-            with np.errstate(all="ignore"):  # what is not finite is found when it becomes a weight
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # what is not finite is found when it becomes a weight
                 return row.convert(Call(self, node, row))
         if node.op_type in BROADCASTING and all(isinstance(value, (np.ndarray, Repeated)) for value in known):
             return self._repeat(node)
