@@ -4,7 +4,8 @@
 
 Each network is trained, then pruned and retrained in turn down to the compressions of `PLANS`. The threshold is the
 paper's, q standard deviations of each layer's surviving weights with one q for all layers; bisection finds the q that
-gives the compression. All weights count, biases do not. A one-shot run to the same compressions is beside it.
+gives the compression. All weights count, biases do not. Controls: 12-fold in one shot (LeNet-300-100), and the dense
+network trained on for as long as the one pruned 12-fold.
 """
 
 from __future__ import annotations
@@ -81,7 +82,23 @@ def stages(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         model = stage(model, "iterative", compressions[: i + 1])
     for compression in oneshot:
         stage(copy.deepcopy(plain), "one-shot", [compression])
+    rows.append({"net": net, "seed": seed, "way": "trained on", "compression": 1.0, **trained_on(run, net, data, seed)})
     return rows
+
+
+def trained_on(run: Run, net: str, data: Data, seed: int) -> dict[str, Any]:
+    """The control: the dense network with the retraining that the one pruned 12-fold has had, stage by stage."""
+    dense_recipe, recipe, compressions, _ = (QUICK if run.quick else PLANS)[net]
+    count = sum(compression <= 12 for compression in compressions)
+
+    def work() -> dict[str, Any]:
+        model, _ = run.dense(net, data, dense_recipe, seed)
+        for number in range(1, count + 1):
+            train(model, data.train, recipe, seed + 100 * number)
+        return errors(model, data)
+
+    settings = {"dense": dense_recipe.told(), "recipe": recipe.told(), "stages": count}
+    return run.step(f"han/{net}-trained-on-{seed}", settings, work)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -96,7 +113,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             result.append({"net": net, "way": way, "target": target, "compression": mean(same, "compression"),
                            "test_error": error, "half_range": spread(same, "test_error"), "lost": error - dense,
                            "valid_error": mean(same, "valid_error"), "holds": error <= dense + 0.1 + 1e-9,
-                           "before_retraining": None if way == "dense" else mean(same, "before_retraining")})
+                           "before_retraining": mean(same, "before_retraining") if "q" in same[0] else None})
     return result
 
 

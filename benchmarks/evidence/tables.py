@@ -33,9 +33,10 @@ def han(told: Told) -> str:
     for row in told["means"]:
         paper = told["paper"][row["net"]]
         error = {1: paper["dense_error"], paper["compression"]: paper["error"]}.get(row["target"])
+        error = error if row["way"] in ("dense", "iterative") else None
         lost = None if row["way"] == "dense" else f"{row['lost']:+.2f}"
         rows.append([row["net"], row["way"], f"{row['compression']:.1f}x", row["before_retraining"], row["test_error"],
-                     f"{row['half_range']:.2f}", lost, None if row["way"] == "one-shot" else error])
+                     f"{row['half_range']:.2f}", lost, error])
     head = ["net", "way", "fewer weights", "as pruned, error %", "retrained, error %", "half range", "lost", "paper"]
     return markdown(head, rows)
 
