@@ -23,7 +23,6 @@ def speedup(found: Sequence[Point], engine: str) -> str:
             if share:
                 axes.plot([100 * share], [1], marker="d", color="white", markeredgecolor=COLOURS[method], markersize=9)
         axes.axhline(1, color="#222222", lw=1)
-        axes.annotate(f"dense, {engine}", (0, 1), (4, 4), textcoords="offset points", color="#222222")
         axes.set_yscale("log")
         values = [p.overall for p in found]
         axes.set_ylim(0.85 * min(*values, 1), 1.15 * max(*values, 1))
@@ -34,7 +33,7 @@ def speedup(found: Sequence[Point], engine: str) -> str:
         axes.set_xlabel("weights gone, % (for filters: of the whole network)")
         axes.set_ylabel(f"speed-up over the dense network in {engine}")
         axes.set_xlim(0, 100)
-        axes.legend()
+        axes.legend(fontsize=8)
 
     return draw("speed-up", (6.4, 4.2), paint)
 
