@@ -7,12 +7,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 import sparsenet
 from sparsenet import targets
 from sparsenet.arrays import TensorInfo
 from sparsenet.cli.common import UsageError, console, make_inputs, positive_float, positive_int, print_json, table
 from sparsenet.cli.source import load_source
 from sparsenet.cli.zeros import with_zeros
+from sparsenet.targets.estimate import LABEL
 
 _NOT_TIMED = "emulated: outputs checked, never timed"
 
@@ -23,6 +26,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--target", help=targets.FORMS)
     group.add_argument("--runner", type=Path, help="static sparsenet-run for the device; without it the error says how")
     group.add_argument("--wrap", type=shlex.split, default=[], help="put before the runner there, e.g. 'chrt -f 50'")
+    group.add_argument("--plugin", type=Path, help="benchmarks/arm/plugin.c, built: qemu targets then estimate cycles")
     group.add_argument("--affinity", type=int, help="its first CPU, -1: none (default: the fastest, where CPUs differ)")
     group.add_argument("--rounds", type=positive_int, default=5, help="repeats of the whole measurement (default 5)")
     group.add_argument("--cooldown", type=positive_float, default=1.0, help="seconds idle before each (default 1)")
@@ -33,6 +37,10 @@ def run(args: argparse.Namespace) -> int:
     if args.engines or args.layers or args.backend != "cpp":
         raise UsageError("--engines, --layers and --backend do not go with --target: sparsenet-run alone runs there")
     target = targets.open_target(args.target)
+    if args.plugin and not args.target.startswith("qemu:"):
+        raise UsageError("--plugin goes with --target qemu:...; other targets are timed")
+    if args.plugin and args.threads > 1:
+        raise UsageError("--plugin counts one thread: leave --threads out")
     source = load_source(args)
     models: list[targets.Model] = []
     for share in args.sparsity or [None]:
@@ -53,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
                 tune=not args.no_tune,
                 affinity=args.affinity,
                 wrap=tuple(args.wrap),
+                plugin=args.plugin,
                 rounds=args.rounds,
                 seconds=args.seconds,
                 cooldown=args.cooldown,
@@ -64,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     told = {"model": source.name, "version": sparsenet.__version__, **told}
     if args.sparsity and told["timed"]:
         told["answer"] = _answer(told["models"])
+    if args.sparsity and "cycles" in told["models"][0].get("estimate", {}):
+        told["answer"] = _estimated_answer(told["models"])
     if args.json:
         print_json(told)
     else:
@@ -82,6 +93,36 @@ def _answer(models: list[dict[str, Any]]) -> str:
     return f"times as fast as with {first['sparsity']:.0%} zeros: {', '.join(told) or 'nothing to compare'}"
 
 
+def _estimated_answer(models: list[dict[str, Any]]) -> str:
+    """Who is faster than the first, claimed only where the ranges are apart."""
+    (low, high), told = models[0]["estimate"]["cycles"], []
+    for of in models[1:]:
+        least, most = of["estimate"]["cycles"]
+        verdict = "faster" if most < low else "slower" if least > high else "ranges overlap: no ranking"
+        told.append(f"{of['sparsity']:.0%} zeros {verdict}")
+    return f"{LABEL}: against {models[0]['sparsity']:.0%} zeros: {', '.join(told) or 'nothing to compare'}"
+
+
+def _print_estimates(told: dict[str, Any], out: Console) -> None:
+    found = [(of["name"], of["estimate"]) for of in told["models"] if "estimate" in of]
+    for reason in dict.fromkeys(of["refused"] for _, of in found if "refused" in of):
+        out.print(reason, markup=False)
+    found = [(name, of) for name, of in found if "cycles" in of]
+    if not found:
+        return
+    of = found[0][1]
+    model = f"llvm-mca's {of['cpu']}" + ", the nearest it has" * of["proxy"]
+    penalties = f"L1 miss {of['l1_penalty'][0]} to {of['l1_penalty'][1]}, L2 miss {of['l2_penalty'][0]} to "
+    caption = f"thousands, for one run; {model}; cycles a miss adds: {penalties}{of['l2_penalty'][1]}"
+    rows = []
+    for name, of in found:
+        low, high = (f"{cycles / 1e3:,.0f}" for cycles in of["cycles"])
+        counted = (of[key] / 1e3 for key in ("instructions", "accesses", "l1_misses", "l2_misses"))
+        rows.append((name, f"{low} to {high}", *(f"{number:,.1f}" for number in counted)))
+    columns = ("<network", "cycles", "instructions", "accesses of <= 8 bytes", "L1 misses", "L2 misses")
+    out.print(table(LABEL, columns, rows, caption))
+
+
 def _print(told: dict[str, Any]) -> None:
     out = console()
     cpu = told["before"]["cpus"].get(told["affinity"] or 0, {})
@@ -91,6 +132,7 @@ def _print(told: dict[str, Any]) -> None:
     caption += "the rounds' extreme medians in brackets" if told["timed"] else _NOT_TIMED
     columns = ("<network", "KB", "error / bound", "median ms", "<", "p10 ms", "p99 ms", "calls")
     out.print(table(f"{told['model']} on {told['target']}", columns, [_row(of) for of in told["models"]], caption))
+    _print_estimates(told, out)
     for line in [*told["warnings"], *([told["answer"]] if "answer" in told else [])]:
         out.print(line, markup=False)
 

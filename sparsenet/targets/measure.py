@@ -20,7 +20,9 @@ import numpy as np
 from sparsenet import reference
 from sparsenet.arrays import FloatArray
 from sparsenet.graph import Graph
+from sparsenet.targets.estimate import CORES, REFUSED, estimate
 from sparsenet.targets.facts import facts, fastest_cpu, warnings
+from sparsenet.targets.qemu import Qemu
 from sparsenet.targets.runner import check_runner
 from sparsenet.targets.target import Target, TargetError
 
@@ -38,6 +40,7 @@ class Model:
 class Options:
     """How to measure. `affinity`: the first CPU, -1 for none, None to prefer the big cores of a big.LITTLE chip.
 
+    `plugin` is for qemu targets: benchmarks/arm/plugin.c, built; with it cycles are estimated (see `estimate`).
     `wrap` goes before the runner on the device: `taskset`, `chrt`, an emulator. `rounds` of at least three runs and
     about `seconds` / rounds each, with `cooldown` seconds of idling before each. `say` is told what is done next.
     """
@@ -48,6 +51,7 @@ class Options:
     tune: bool = True
     affinity: int | None = None
     wrap: tuple[str, ...] = ()
+    plugin: Path | None = None
     rounds: int = 5
     seconds: float = 3.0
     cooldown: float = 1.0
@@ -61,7 +65,7 @@ def measure(target: Target, models: Sequence[Model], options: Options) -> dict[s
         target; timed (False where the runner is emulated); wrap; runner; threads; affinity; before and after (see
         `facts`); warnings; and models: for each its name, bytes, worst (error over bound), isa, batch and, if timed,
         median_ms, p10_ms and p99_ms (each the median of what the rounds found), fastest_ms and slowest_ms (the rounds'
-        extreme medians), calls and the rounds themselves.
+        extreme medians), calls and the rounds themselves; with a plugin, estimate.
 
     Raises:
         TargetError: the device cannot be reached, the runner does not fit or fails there, or an output is wrong.
@@ -82,6 +86,10 @@ def measure(target: Target, models: Sequence[Model], options: Options) -> dict[s
         for index, model in enumerate(models):
             options.say(f"{model.name}: outputs")
             told.append(_first(target, command, f"{there}/{index}", Path(here), model, emulated))
+        if isinstance(target, Qemu) and options.plugin:
+            for index, of in enumerate(told):
+                options.say(f"{of['name']}: counting instructions")
+                of["estimate"] = _estimate(target, options.plugin, there, index, of)
         if not emulated:
             _rounds(target, command, there, models, told, options)
         after = facts(target)
@@ -165,6 +173,13 @@ def _first(
         raise TargetError(f"{target.name}: {model.name}: wrong output: error {worst:.3g} times its bound")
     told = {"name": model.name, "bytes": file.stat().st_size, "worst": worst, "isa": ran["isa"], "batch": ran["batch"]}
     return told | ({} if emulated else {"_first_ms": ran["median_ms"]})
+
+
+def _estimate(target: Qemu, plugin: Path, there: str, index: int, of: dict[str, Any]) -> dict[str, Any]:
+    if target.core in REFUSED:
+        return {"refused": REFUSED[target.core]}
+    words = [f"{there}/sparsenet-run", f"{there}/{index}.snet", "--isa", of["isa"], "--batch", str(of["batch"])]
+    return estimate(target.emulator, plugin, CORES[target.core], [*words, "--tune", "0"])
 
 
 def _rounds(

@@ -17,7 +17,7 @@ class Qemu(Local):
         if core not in CORES:
             raise TargetError(f"target 'qemu:{core}': expected one of {', '.join(CORES)}")
         qemu = program("qemu-aarch64", "qemu-user")
-        known = call(qemu, [qemu, "-cpu", "help"]).split()
+        known = call(qemu, ["sh", "-c", f"{qemu} -cpu help; true"]).split()  # qemu 7.2 lists them and exits with 1
         models = [model for model in CORES[core] if model in known]
         if not models:
             raise TargetError(f"target 'qemu:{core}': this qemu-aarch64 emulates no {' or '.join(CORES[core])}")
