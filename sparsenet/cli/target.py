@@ -128,7 +128,8 @@ def _print(told: dict[str, Any]) -> None:
     cpu = told["before"]["cpus"].get(told["affinity"] or 0, {})
     machine = told["before"].get("device") or cpu.get("part") or told["before"]["arch"]
     where = "any CPU" if told["affinity"] is None else f"from CPU {told['affinity']} ({cpu.get('part', '?')})"
-    caption = f"{'' if told['timed'] else 'emulated on '}{machine}; {told['models'][0]['isa']}; {told['threads']} thread(s), {where}; "
+    caption = f"{'' if told['timed'] else 'emulated on '}{machine}; {told['models'][0]['isa']}; "
+    caption += f"{told['threads']} thread(s), {where}; "
     caption += "the rounds' extreme medians in brackets" if told["timed"] else _NOT_TIMED
     columns = ("<network", "KB", "error / bound", "median ms", "<", "p10 ms", "p99 ms", "calls")
     out.print(table(f"{told['model']} on {told['target']}", columns, [_row(of) for of in told["models"]], caption))
