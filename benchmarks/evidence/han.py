@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.evidence.data import Data
-from benchmarks.evidence.plots import curve, picture
+from benchmarks.evidence.plots import curve, picture, times_axis
 from benchmarks.evidence.run import Run, mean, restored, show, spread, start
 from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
@@ -140,7 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             paper = PAPER[net]
             ax.plot([1, paper["compression"]], [paper["dense_error"], paper["error"]], "k*", label="paper")
             ax.axhline(points[0]["test_error"] + 0.1, color="#999999", ls="--", lw=0.8, label="dense + 0.1")
-            ax.set(xscale="log", xlabel="times fewer weights", ylabel="test error, %", title=net)
+            times_axis(ax, sorted({row["target"] for row in means if row["net"] == net}))
+            ax.set(xlabel="times fewer weights", ylabel="test error, %", title=net)
             ax.legend(fontsize=7, frameon=False)
 
     count = len(dict.fromkeys(row["net"] for row in means))

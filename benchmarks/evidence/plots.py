@@ -39,3 +39,10 @@ def curve(ax: Any, number: int, x: Sequence[float], y: Sequence[float], label: s
     """One line in the style of its number, with half ranges as bars."""
     color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
     ax.errorbar(x, y, yerr=spread, color=color, marker=marker, ms=4, lw=1.2, capsize=2, label=label)
+
+
+def times_axis(ax: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis of compressions, with plain numbers at these."""
+    ax.set_xscale("log")
+    ax.set_xticks(values, [f"{value:.0f}" for value in values])
+    ax.minorticks_off()
