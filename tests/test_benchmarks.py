@@ -99,17 +99,16 @@ def test_a_row_is_measured_in_its_own_process_and_a_crash_costs_one_peer(monkeyp
     assert told["best"] == "torch"
     assert told["value"] == told["ratios"]["torch"] > 0
     assert told["missing"] == {}
-    once = row._once
-
-    def crashing(target: Target, engines: list[str], seconds: float) -> tuple[dict, tuple[str, str] | None]:
-        return ({}, ("ncnn", "killed by SIGILL")) if "ncnn" in engines else once(target, engines, seconds)
-
-    monkeypatch.setattr(row, "_once", crashing)
-    told = row.measure(target, ["torch", "ncnn"], seconds=0.1)
-    assert told["missing"] == {"ncnn": "killed by SIGILL"}
-    assert set(told["ratios"]) == {"torch"}
     told = row.measure(Target("peers", Case("lenet6")), [], seconds=0.1)
     assert "no network 'lenet6'" in told["error"]
+
+    def crashing(target: Target, engines: list[str], seconds: float) -> tuple[dict, tuple[str, str] | None]:
+        return ({}, ("ncnn", "killed by SIGILL")) if "ncnn" in engines else ({"value": 2.0}, None)
+
+    monkeypatch.setattr(row, "_once", crashing)
+    assert row.measure(target, ["torch", "ncnn"], 0.1) == {"value": 2.0, "missing": {"ncnn": "killed by SIGILL"}}
+    monkeypatch.setattr(row, "_once", lambda *_: ({}, ("sparsenet", "killed by SIGSEGV")))
+    assert row.measure(target, ["torch"], 0.1)["error"] == "sparsenet: killed by SIGSEGV"
 
 
 def test_targets_resume_and_make_the_readmes_table(tmp_path: Path) -> None:

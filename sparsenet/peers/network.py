@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +25,6 @@ class Network:
     graph: Graph
     inputs: Sequence[FloatArray]
     expected: list[FloatArray] | None = None
-    _folder: list[tempfile.TemporaryDirectory[str]] = field(default_factory=list, repr=False)
 
     @cached_property
     def folded(self) -> Graph:
@@ -39,8 +40,9 @@ class Network:
     @cached_property
     def folder(self) -> Path:
         """A folder that lives as long as this object."""
-        self._folder.append(tempfile.TemporaryDirectory(prefix="sparsenet-peers-"))
-        return Path(self._folder[0].name)
+        path = Path(tempfile.mkdtemp(prefix="sparsenet-peers-"))
+        weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+        return path
 
     @cached_property
     def onnx(self) -> Path:
