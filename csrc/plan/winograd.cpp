@@ -13,13 +13,12 @@ namespace {
 
 // Cycles of one core, as in choose.cpp; constants fitted by eye to single layers on the machines of
 // docs/performance.md.
-constexpr double kFarByte = 0.12;    // a byte from beyond L2, what prefetching hides taken off
+constexpr double kFarByte = 0.14;    // a byte from beyond L2, what prefetching hides taken off
 constexpr double kInputCycles = 7;   // a vector of tiles of a channel transformed, for each frequency
 constexpr double kOutputCycles = 5;  // a tile of a vector of filters transformed and transposed, for each frequency
 constexpr double kL1Share = 0.7;     // of L1 for the weights and tiles of a k-block
-constexpr double kL2Share = 0.75;    // of L2 for a block's input and sums
+constexpr double kL2Share = 0.9;     // of L2 for a block's input and sums
 constexpr int kMostTiles = 128;      // in a block: more save no more loads of weights that matter
-constexpr int kRegisterTiles = 6;    // multiply.h's
 
 // Everything a step needs, in one allocation that the step owns.
 struct Layer {
@@ -54,7 +53,7 @@ double model(const WinogradParams& p, int out, int lanes, std::int64_t batch) {
   const double rows = static_cast<double>(batch) * p.tiles_down;
   const double blocks = std::ceil(rows / p.block_rows) * p.row_splits;
   const double tiles = static_cast<double>(p.block_rows) * p.block_columns;
-  const double parts = std::ceil(tiles / kRegisterTiles), height = tiles / parts;
+  const double parts = std::ceil(tiles / winograd_tiles(lanes)), height = tiles / parts;
   const double step = std::max({height * across / 2, (height + across) / 2, 4.0});
   const double multiply = frequencies * C * parts * step * vectors / across;
   const double input =
@@ -95,7 +94,7 @@ WinogradParams plan(const LowerContext& context, const Node& node, WinogradKerne
   for (std::int32_t splits = 1; splits <= p.tiles_across; splits *= 2) {
     const std::int32_t columns = (p.tiles_across + splits - 1) / splits;
     if (columns <= kMostTiles) consider(1, columns);
-    if (columns <= kRegisterTiles) break;
+    if (columns <= winograd_tiles(lanes)) break;
   }
   const std::int64_t most = std::min<std::int64_t>(context.batch * p.tiles_down, kMostTiles / p.tiles_across);
   for (std::int32_t rows = 2; rows <= most; ++rows) consider(rows, p.tiles_across);

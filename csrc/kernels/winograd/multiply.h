@@ -8,7 +8,7 @@ namespace sn {
 namespace SN_ISA {
 namespace {
 
-constexpr int kVectors = winograd_vectors(VL), kTiles = 6;
+constexpr int kVectors = winograd_vectors(VL), kTiles = winograd_tiles(VL);
 
 struct Product {
   const float* u;  // [depth][R * VL]
@@ -58,8 +58,8 @@ using ProductFn = void (*)(const Product&);
 
 template <int R>
 ProductFn product_of(int tiles) {
-  constexpr ProductFn table[kTiles] = {product<1, R>, product<2, R>, product<3, R>,
-                                       product<4, R>, product<5, R>, product<6, R>};
+  constexpr ProductFn table[] = {product<1, R>, product<2, R>, product<3, R>,
+                                 product<4, R>, product<5, R>, product<kTiles, R>};
   return table[tiles - 1];
 }
 

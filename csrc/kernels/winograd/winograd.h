@@ -13,11 +13,10 @@
 // is exact in fp32.
 //
 // A task takes a block of output tiles. It transforms the block's input, lanes over tiles, to v[c / 8][f][c % 8][tile]
-// for the (m + 2)^2 frequencies f (eight channels together: a frequency's place in a page of its own for each channel
-// overruns the TLB's few entries for stores); then, for one panel of output channels after the other, multiplies it
-// with the transformed weights, lanes over output channels (numbers of tiles are small and odd: 49 at 28x28; channels
-// are multiples of the vector length), to sums[f][tile][o]; and transforms those back, transposing them to rows of
-// pixels.
+// for the (m + 2)^2 frequencies f (eight channels side by side, so that a channel writes to few pages at a time); then,
+// for one panel of output channels after the other, multiplies it with the transformed weights, lanes over output
+// channels (numbers of tiles are small and odd: 49 at 28x28; channels are multiples of the vector length), to
+// sums[f][tile][o]; and transforms those back, transposing them to rows of pixels.
 #pragma once
 
 #include "kernels/kernel.h"
@@ -31,8 +30,11 @@ enum class WinogradKernel { f2x2, f4x4 };
 
 constexpr float kWinogradA = 0.625f, kWinogradB = 1.5f;  // F(4x4)'s points
 constexpr int kWinogradTaps = 3;
-// Vectors of filters to a panel: six tiles by these are the accumulators of the micro-kernel, 12 of 16 registers on
-// AVX2, 24 of 32 on AVX-512 and NEON.
+// The register tile: output tiles by vectors of filters. 12 accumulators of 16 registers on AVX2, 24 of 32 on AVX-512;
+// 20 on NEON, which keeps the tiles' values in registers too.
+constexpr int winograd_tiles(int lanes) {
+  return lanes == 4 ? 5 : 6;
+}
 constexpr int winograd_vectors(int lanes) {
   return lanes == 4 || lanes == 16 ? 4 : 2;
 }
