@@ -10,10 +10,11 @@ from typing import Any
 from sparsenet.arrays import FloatArray
 from sparsenet.peers.network import Network
 
-REQUIREMENT = "onnxruntime"
+REQUIREMENT = "onnxruntime onnx"
 
 
 def load() -> Any:
+    import_module("onnx")  # the graph goes there as a file
     return import_module("onnxruntime")
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from sparsenet.arrays import FloatArray
 from sparsenet.peers.network import Network
 
-REQUIREMENT = "openvino"
+REQUIREMENT = "openvino onnx"
 
 
 def load() -> Any:
+    import_module("onnx")  # the graph goes there as a file
     return import_module("openvino")
 
 
