@@ -79,7 +79,7 @@ class Run:
         report = {
             "command": f"python -m benchmarks.evidence.{self.name} " + " ".join(_options(self.args)),
             "quick": self.quick,
-            "machine": {"cpu": cpu_model(), "system": platform.platform(terse=True), "torch_threads": 1},
+            "machine": {"cpu": cpu_model(), "system": f"{platform.system()} {platform.machine()}", "torch_threads": 1},
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
