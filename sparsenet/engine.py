@@ -5,53 +5,19 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from sparsenet import _core
 from sparsenet.arrays import FloatArray, TensorInfo, batch_of, check_out, is_torch, overlap, ready, to_numpy
+from sparsenet.backend import CompileOptions, compile_file, compile_graph, disabled_passes
 from sparsenet.errors import InvalidArgumentError
 from sparsenet.explain import Explanation, Profile, Step, measure, write_trace
-from sparsenet.graph import Graph, load
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """What compile() was asked for; see there."""
-
-    threads: int = 1
-    tune: bool = True
-    batch: int = 1
-    isa: str | None = None
-    kernel: str | None = None
-    winograd: bool = True
-    passes: bool | tuple[str, ...] = True
-    tune_seconds: float = 1.0
-    backend: str = "cpp"
-
-
-class Backend(Protocol):
-    """What runs a plan: `_core.Engine`, or the Numba one. Arrays are C-contiguous float32, in the network's order."""
-
-    @property
-    def inputs(self) -> list[tuple[str, tuple[int | None, ...]]]: ...
-    @property
-    def outputs(self) -> list[tuple[str, tuple[int | None, ...]]]: ...
-    @property
-    def steps(self) -> list[dict[str, Any]]: ...
-    @property
-    def graph(self) -> _core.Graph: ...
-    @property
-    def isa(self) -> str: ...
-    @property
-    def packed_bytes(self) -> int: ...
-    def run(self, batch: int, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]) -> None: ...
-    def run_timed(
-        self, batch: int, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]
-    ) -> tuple[list[float], list[float]]: ...
+from sparsenet.graph import Graph
+from sparsenet.model_file import ModelFile
 
 
 def compile(
@@ -70,7 +36,8 @@ def compile(
     """Choose kernels for this machine, pack the weights and plan the memory.
 
     Args:
-        model: a Graph, or the path of a .snet file. The graph is not changed.
+        model: a Graph, or the path of a .snet file. The graph is not changed. An engine from a file holds packed
+            weights only; one from a Graph shares that Graph's weights as well, for Engine.graph and pickling.
         threads: how many threads a call uses, the caller's included.
         tune: time the candidate kernels of each layer here and now; without it a cost model chooses.
         batch: the batch size to choose kernels for. Every batch size runs, and is fast where layers are alike.
@@ -106,7 +73,7 @@ def compile(
         tune_seconds=float(tune_seconds),
         backend=backend,
     )
-    return Engine(_as_graph(model), options)
+    return Engine(_as_model(model), options)
 
 
 def _passes(passes: object) -> bool | tuple[str, ...]:
@@ -129,7 +96,7 @@ def _positive_int(name: str, value: int) -> int:
     return number
 
 
-def _as_graph(model: object) -> _core.Graph:
+def _as_model(model: object) -> _core.Graph | Path:
     if isinstance(model, _core.Graph):
         return model
     if isinstance(model, (str, os.PathLike)):
@@ -137,7 +104,7 @@ def _as_graph(model: object) -> _core.Graph:
         importer = {".onnx": "from_onnx(path)", ".pt2": "from_torch(torch.export.load(path))"}.get(path.suffix)
         if importer:
             raise InvalidArgumentError(f"'{path}' is not a .snet file; import it first: graph = sparsenet.{importer}")
-        return load(path)
+        return path.absolute()
     kinds = {f"{c.__module__}.{c.__qualname__}" for c in type(model).__mro__}
     name = type(model).__name__
     if "torch.nn.modules.module.Module" in kinds:
@@ -151,28 +118,6 @@ def _as_graph(model: object) -> _core.Graph:
     raise InvalidArgumentError(f"compile: expected a sparsenet.Graph or the path of a .snet file, got {name}{mend}")
 
 
-def _make_backend(graph: _core.Graph, options: CompileOptions) -> Backend:
-    if options.backend == "cpp":
-        core: Backend = _core.Engine.compile(
-            graph,
-            threads=options.threads,
-            tune=options.tune,
-            tune_seconds=options.tune_seconds,
-            batch=options.batch,
-            isa=options.isa or "",
-            kernel=options.kernel or "",
-            winograd=options.winograd,
-            passes=options.passes is not False,
-            disabled_passes=list(options.passes) if isinstance(options.passes, tuple) else [],
-        )
-        return core
-    if options.backend == "numba":
-        from sparsenet.numba_engine import NumbaEngine
-
-        return NumbaEngine(Graph(graph), options)
-    raise InvalidArgumentError(f"backend: expected 'cpp' or 'numba', got {options.backend!r}")
-
-
 class Engine:
     """A network ready to run; made by sparsenet.compile(). Immutable, and callable from several threads at once.
 
@@ -182,8 +127,17 @@ class Engine:
         >>> a, b = engine({"left": u, "right": v})
     """
 
-    def __init__(self, graph: _core.Graph, options: CompileOptions) -> None:
-        self._backend = _make_backend(graph, options)
+    def __init__(self, model: _core.Graph | Path, options: CompileOptions) -> None:
+        # What `graph` and pickling go back to. A file is read again rather than its weights kept, so that running a
+        # network takes the packed weights and no second copy in another form. A Graph's weights are shared with
+        # whoever made it, and held compressed where they have many zeros.
+        self._source: Graph | ModelFile
+        if isinstance(model, Path):
+            self._backend, digest = compile_file(model, options)
+            self._source = ModelFile(model, digest)
+        else:
+            self._source = Graph(model)
+            self._backend = compile_graph(self._source, options)
         self.options = options
         self.inputs = [TensorInfo(name, tuple(shape)) for name, shape in self._backend.inputs]
         self.outputs = [TensorInfo(name, tuple(shape)) for name, shape in self._backend.outputs]
@@ -192,8 +146,16 @@ class Engine:
 
     @property
     def graph(self) -> Graph:
-        """The graph after the passes: what the steps compute."""
-        return Graph(self._backend.graph)
+        """The graph after the passes, made anew: what the steps compute.
+
+        Raises:
+            InvalidArgumentError: the engine was compiled from a file that has been written over since.
+            SparsenetIOError: that file cannot be read any more.
+        """
+        graph = self._source.load() if isinstance(self._source, ModelFile) else self._source.copy()
+        if self.options.passes is not False:
+            graph.run_passes(disabled_passes(self.options))
+        return graph
 
     @property
     def isa(self) -> str:
@@ -339,8 +301,8 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As .snet bytes of the graph the passes left, so that they need not run again; kernels are chosen anew, for
-        # the machine that unpickles.
-        return _restore, (_core.save_bytes(self._backend.graph), asdict(replace(self.options, passes=False)))
+        # the machine that unpickles, where a path may mean another file or none.
+        return _restore, (_core.save_bytes(self.graph), asdict(replace(self.options, passes=False)))
 
     def __enter__(self) -> Engine:
         return self

@@ -20,7 +20,7 @@ from sparsenet.errors import SparsenetIOError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sparsenet.engine import Backend
+    from sparsenet.backend import Backend
 
 
 @dataclass(frozen=True)

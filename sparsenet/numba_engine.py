@@ -26,7 +26,7 @@ except ImportError as error:
     raise InvalidArgumentError(f"backend 'numba' needs Numba: pip install 'sparsenet[numba]' ({error})") from error
 
 if TYPE_CHECKING:
-    from sparsenet.engine import CompileOptions
+    from sparsenet.backend import CompileOptions
 
 #: Floats a panel, 32 KB: what an L1 cache holds.
 PANEL = 8192

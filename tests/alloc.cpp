@@ -166,6 +166,48 @@ void allocates_nothing(int threads) {
   CHECK(timed == 0);
 }
 
+// Two calls at once leave two workspaces behind, a small and a large one. Each later call takes the one that fits: were
+// it the latest one, the small one would grow.
+void takes_the_workspace_that_fits() {
+  struct Nested {
+    std::shared_ptr<const sn::Engine> engine;
+    std::vector<float> x = random_floats(kIn, 7), y = std::vector<float>(kOut);
+    bool running = false;
+    void run() {
+      const float* in = x.data();
+      float* out = y.data();
+      engine->run(1, &in, &out);
+    }
+  } nested;
+  sn::ExternalPool pool;
+  pool.user = &nested;
+  pool.parallel_for = [](void* user, int n, void (*task)(void*, int), void* arg) {
+    Nested& self = *static_cast<Nested*>(user);
+    if (!self.running) {
+      self.running = true;
+      self.run();
+    }
+    for (int i = 0; i < n; ++i) task(arg, i);
+  };
+  sn::CompileOptions options;
+  options.threads = 2;
+  options.tune = false;
+  nested.engine = sn::Engine::compile(network(1), options, pool);
+  const auto x = random_floats(4 * kIn, 7);
+  std::vector<float> y(4 * kOut);
+  const float* in = x.data();
+  float* out = y.data();
+  nested.engine->run(4, &in, &out);
+  CHECK(nested.running);
+  const long later = allocations_in([&] {
+    for (int i = 0; i < 3; ++i) {
+      nested.run();
+      nested.engine->run(4, &in, &out);
+    }
+  });
+  CHECK(later == 0);
+}
+
 // The answers of concurrent calls, each compared with the one a lone call gave.
 void concurrent(const sn::Engine& first, const sn::Engine& second) {
   constexpr int kThreads = 2, kRuns = 50;
@@ -240,6 +282,7 @@ int main() {
 #endif
   RUN(one_thread_allocates_nothing);
   RUN(two_threads_allocate_nothing);
+  RUN(takes_the_workspace_that_fits);
   RUN(one_engine_in_two_threads);
   RUN(two_engines_in_two_threads);
   RUN(parks_when_idle);

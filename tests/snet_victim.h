@@ -68,7 +68,7 @@ inline bool same_bits(const Graph& a, const Graph& b) {
     if (id == kNoValue) return false;
     const Value& w = b.values[static_cast<std::size_t>(id)];
     if (v.shape != w.shape || v.is_constant() != w.is_constant()) return false;
-    if (v.is_constant() && std::memcmp(v.data.get(), w.data.get(), static_cast<std::size_t>(v.size()) * 4) != 0)
+    if (v.is_constant() && std::memcmp(v.dense().get(), w.dense().get(), static_cast<std::size_t>(v.size()) * 4) != 0)
       return false;
   }
   for (std::size_t i = 0; i < a.nodes.size(); ++i) {

@@ -258,7 +258,8 @@ def prelus(draw: st.DrawFn) -> Case:
 def batch_norms(draw: st.DrawFn) -> Case:
     x, rng = draw(images(min_rank=2)), np.random.default_rng(draw(seeds))
     gamma, beta, mean = (normal(rng, x.shape[1]) for _ in range(3))
-    return Case("BatchNorm", {"eps": 1e-3}, [x, gamma, beta, mean, np.abs(normal(rng, x.shape[1]))], {1, 2, 3, 4})
+    var = np.abs(normal(rng, x.shape[1]))
+    return Case("BatchNorm", {"eps": 1e-3, **draw(fused())}, [x, gamma, beta, mean, var], {1, 2, 3, 4})
 
 
 @st.composite

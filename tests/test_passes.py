@@ -107,6 +107,20 @@ def test_chain_of_scales_becomes_one_and_neutral_ones_go() -> None:
     assert ops(passed(net.done(x), "fold_constants")) == ["BatchNorm"]
 
 
+def test_batch_norm_takes_the_activation_behind_it() -> None:
+    """As in DenseNet, where a batch norm and a ReLU read a concatenation and no convolution can take either in."""
+    net = Net(channels=4)
+    x = net.op("Concat", net.x, net.conv(net.act(net.bn(net.x)), 3), axis=1)
+    y = net.conv(net.relu6(net.bn(x)), 5)
+    graph = passed(net.done(y))
+    assert ops(graph) == ["BatchNorm", "Conv", "Concat", "BatchNorm", "Conv"]
+    assert [n.attrs["act"] for n in graph.nodes if n.op == "BatchNorm"] == ["relu", "clip"]
+    # A scale behind the activation is none of the batch norm's.
+    net = Net(channels=4)
+    x = net.bn(net.act(net.bn(net.x)))
+    assert ops(passed(net.done(x))) == ["BatchNorm", "BatchNorm"]
+
+
 def test_neutral_arithmetic_keeps_its_activation() -> None:
     net = Net()
     graph = net.done(net.op("Add", net.x, net.constant(0.0), act="relu"))

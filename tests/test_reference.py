@@ -116,7 +116,7 @@ TORCH = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "Linear": linear,
-    "BatchNorm": lambda i, a: F.batch_norm(i[0], i[3], i[4], i[1], i[2], eps=a["eps"]),
+    "BatchNorm": lambda i, a: act(F.batch_norm(i[0], i[3], i[4], i[1], i[2], eps=a["eps"]), a),
     "Activation": lambda i, a: act(i[0], a),
     "PRelu": lambda i, a: F.prelu(i[0], i[1]),
     "Softmax": lambda i, a: (F.log_softmax if a["log"] else F.softmax)(i[0], a["axis"]),

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "bind/bind.h"
+#include "io/snet.h"
 
 namespace py = pybind11;
 
@@ -75,23 +76,47 @@ py::dict step_dict(const StepInfo& s) {
   return d;
 }
 
-std::shared_ptr<Engine> compile(const Graph& graph, int threads, bool tune, double tune_seconds, std::int64_t batch,
-                                const std::string& isa, const std::string& kernel, bool winograd, bool passes,
-                                const std::vector<std::string>& disabled_passes) {
-  CompileOptions options;
-  options.threads = threads;
-  options.tune = tune;
-  options.tune_seconds = tune_seconds;
-  options.batch = batch;
-  options.isa = isa;
-  options.kernel = kernel;
-  options.winograd = winograd;
-  options.passes = passes;
-  options.disabled_passes = disabled_passes;
+// The keyword arguments of both compile functions.
+CompileOptions to_options(const py::kwargs& given) {
+  CompileOptions o;
+  const auto take = [&](const char* name, auto& member) {
+    member = given[name].cast<std::decay_t<decltype(member)>>();
+  };
+  take("threads", o.threads);
+  take("tune", o.tune);
+  take("tune_seconds", o.tune_seconds);
+  take("batch", o.batch);
+  take("isa", o.isa);
+  take("kernel", o.kernel);
+  take("winograd", o.winograd);
+  take("passes", o.passes);
+  take("disabled_passes", o.disabled_passes);
+  return o;
+}
+
+// pybind11 holders are to non-const; every method bound below is const.
+std::shared_ptr<Engine> holder(const std::shared_ptr<const Engine>& engine) {
+  return std::const_pointer_cast<Engine>(engine);
+}
+
+std::shared_ptr<Engine> compile(const Graph& graph, const py::kwargs& options) {
+  const CompileOptions o = to_options(options);
   Graph copy = graph;
   py::gil_scoped_release release;
-  // pybind11 holders are to non-const; every method bound below is const.
-  return std::const_pointer_cast<Engine>(Engine::compile(std::move(copy), options));
+  return holder(Engine::compile(std::move(copy), o));
+}
+
+// No Python object ever holds this graph, so its weights are freed one by one as they are packed.
+py::tuple compile_file(const py::object& path, const py::kwargs& options) {
+  const CompileOptions o = to_options(options);
+  const std::string name = to_path(path);
+  std::string digest;
+  std::shared_ptr<Engine> engine;
+  {
+    py::gil_scoped_release release;
+    engine = holder(Engine::compile(load_snet(name, {}, &digest), o));
+  }
+  return py::make_tuple(engine, digest);
 }
 
 void run(const Engine& engine, std::int64_t batch, const py::sequence& inputs, const py::sequence& outputs) {
@@ -116,9 +141,10 @@ py::tuple run_timed(const Engine& engine, std::int64_t batch, const py::sequence
 
 void bind_engine(py::module_& m) {
   py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine", "A compiled network; see sparsenet.Engine.")
-      .def_static("compile", &compile, py::arg("graph"), py::kw_only(), py::arg("threads"), py::arg("tune"),
-                  py::arg("tune_seconds"), py::arg("batch"), py::arg("isa"), py::arg("kernel"), py::arg("winograd"),
-                  py::arg("passes"), py::arg("disabled_passes"))
+      .def_static("compile", &compile, py::arg("graph"),
+                  "An engine for a graph, with the options of sparsenet.compile() as keywords.")
+      .def_static("compile_file", &compile_file, py::arg("path"),
+                  "(engine, digest) for a .snet file, whose weights are never in memory all at once but packed.")
       .def("run", &run, py::arg("batch"), py::arg("inputs"), py::arg("outputs"),
            "Fills `outputs` from `inputs`: C-contiguous float32 arrays of batch * elements per sample. Releases the "
            "GIL.")
@@ -134,7 +160,6 @@ void bind_engine(py::module_& m) {
                                for (const StepInfo& s : e.steps()) out.append(step_dict(s));
                                return out;
                              })
-      .def_property_readonly("graph", [](const Engine& e) { return Graph(e.graph()); })
       .def_property_readonly("isa", [](const Engine& e) { return e.options().isa; })
       .def_property_readonly("threads", [](const Engine& e) { return e.options().threads; })
       .def_property_readonly("packed_bytes", &Engine::packed_bytes);

@@ -46,7 +46,7 @@ std::string add_input(Graph& graph, const std::string& name, const std::vector<s
   return name;
 }
 
-// The array itself where it is C-contiguous float32, a converted copy otherwise.
+// The array itself where it is C-contiguous float32 with few zeros, a converted or compressed copy otherwise.
 std::string add_constant(Graph& graph, const std::string& name, const py::array& array) {
   const char kind = array.dtype().kind();
   if (std::string("fiub").find(kind) == std::string::npos)
@@ -66,13 +66,13 @@ std::string add_constant(Graph& graph, const std::string& name, const py::array&
   return name;
 }
 
-// A read-only view that keeps the data alive, with or without the graph.
+// A read-only view that keeps the data alive, with or without the graph; of a copy where the graph holds it compressed.
 py::object constant(const Graph& graph, const std::string& name) {
   const Value& value = value_of(graph, name);
   if (!value.is_constant()) return py::none();
-  auto* share = new std::shared_ptr<const float>(value.data);
+  auto* share = new std::shared_ptr<const float>(value.dense());
   const py::capsule owner(share, [](void* p) { delete static_cast<std::shared_ptr<const float>*>(p); });
-  py::array_t<float> view(value.shape, value.data.get(), owner);
+  py::array_t<float> view(value.shape, share->get(), owner);
   view.attr("setflags")(py::arg("write") = false);
   return std::move(view);
 }
@@ -190,7 +190,8 @@ std::string repr(const Graph& graph) {
   for (const Value& value : graph.values) {
     if (!value.is_constant()) continue;
     weights += value.size();
-    zeros += std::count(value.data.get(), value.data.get() + value.size(), 0.0f);
+    zeros += value.sparse ? value.size() - value.sparse->count_nonzero()
+                          : std::count(value.data.get(), value.data.get() + value.size(), 0.0f);
   }
   std::ostringstream out;
   out << "<sparsenet.Graph " << list(graph.inputs) << " -> " << list(graph.outputs) << ":";

@@ -7,16 +7,12 @@
 namespace py = pybind11;
 
 namespace sn {
-namespace {
 
-// str, bytes or os.PathLike, by Python's own rules for file names (which are not always UTF-8).
 std::string to_path(const py::object& path) {
   PyObject* bytes = nullptr;
   if (!PyUnicode_FSConverter(path.ptr(), &bytes)) throw py::error_already_set();
   return std::string(py::reinterpret_steal<py::bytes>(bytes));
 }
-
-}  // namespace
 
 void bind_io(py::module_& m) {
   m.def(
@@ -36,6 +32,19 @@ void bind_io(py::module_& m) {
       },
       py::arg("path"), "Read a .snet file; see sparsenet.load.");
   m.def(
+      "load_with_digest",
+      [](const py::object& path) {
+        const std::string name = to_path(path);
+        std::string digest;
+        Graph graph;
+        {
+          const py::gil_scoped_release release;
+          graph = load_snet(name, {}, &digest);
+        }
+        return py::make_tuple(std::move(graph), digest);
+      },
+      py::arg("path"), "(graph, digest): the same, and the SHA-256 that tells this content from any other.");
+  m.def(
       "save_bytes",
       [](const Graph& graph, bool fp16) {
         std::string bytes;
@@ -54,6 +63,19 @@ void bind_io(py::module_& m) {
         return parse_snet(bytes.data(), bytes.size());
       },
       py::arg("data"), "The graph in the bytes of a .snet file.");
+  m.def(
+      "load_bytes_with_digest",
+      [](const py::bytes& data) {
+        const std::string_view bytes(data);
+        std::string digest;
+        Graph graph;
+        {
+          const py::gil_scoped_release release;
+          graph = parse_snet(bytes.data(), bytes.size(), {}, &digest);
+        }
+        return py::make_tuple(std::move(graph), digest);
+      },
+      py::arg("data"), "(graph, digest): the same from bytes.");
 }
 
 }  // namespace sn

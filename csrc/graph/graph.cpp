@@ -1,8 +1,9 @@
 #include "graph/graph.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
-#include <unordered_set>
+#include <new>
 
 #include "base/error.h"
 #include "graph/ops.h"
@@ -29,10 +30,17 @@ ValueId add_value(Graph& graph, const std::string& name, Shape shape, std::share
   if (name.empty()) fail(ErrorCode::Graph, "a value needs a name");
   if (graph.find(name) != kNoValue) fail(ErrorCode::Graph, "there is already a value named '", name, "'");
   graph.values.push_back(Value{name, std::move(shape), std::move(data)});
+  compress(graph.values.back());
   return static_cast<ValueId>(graph.values.size()) - 1;
 }
 
 }  // namespace
+
+void compress(Value& constant) {
+  if (!constant.data) return;
+  constant.sparse = SparseFloats::compress(constant.data.get(), constant.size());
+  if (constant.sparse) constant.data.reset();
+}
 
 std::string to_string(const Shape& shape) {
   std::string text = "[";
@@ -48,6 +56,15 @@ std::int64_t Value::size() const {
   for (std::size_t i = 0; i < shape.size(); ++i)
     if (!(i == 0 && shape[0] == kBatch)) count *= shape[i];
   return count;
+}
+
+std::shared_ptr<const float> Value::dense() const {
+  if (!sparse) return data;
+  std::shared_ptr<float> copy(static_cast<float*>(std::malloc(static_cast<std::size_t>(size()) * sizeof(float))),
+                              [](float* p) { std::free(p); });
+  if (!copy) throw std::bad_alloc();
+  sparse->expand(copy.get());
+  return copy;
 }
 
 std::int64_t Node::i(const char* name) const {
@@ -105,17 +122,16 @@ ValueId Graph::add_node(Op op, std::vector<ValueId> in, Attrs attrs, const std::
 }
 
 ValueId Graph::find(const std::string& value_name) const {
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (values[i].name == value_name) return static_cast<ValueId>(i);
-  return kNoValue;
+  return names_.find(values, value_name);
 }
 
 std::string Graph::unique_name(const std::string& wish) const {
-  std::unordered_set<std::string> taken;
-  for (const Value& value : values) taken.insert(value.name);
-  std::string name = wish;
-  for (int i = 1; taken.count(name); ++i) name = wish + "_" + std::to_string(i);
-  return name;
+  return names_.unique(values, wish);
+}
+
+void Graph::swap_names(ValueId a, ValueId b) {
+  std::swap(values[static_cast<std::size_t>(a)].name, values[static_cast<std::size_t>(b)].name);
+  names_.forget();
 }
 
 void Graph::infer_shapes() {
@@ -215,6 +231,7 @@ void Graph::compact() {
   for (ValueId& v : outputs) renumber(v);
   values = std::move(kept_values);
   nodes = std::move(kept_nodes);
+  names_.forget();
 }
 
 }  // namespace sn

@@ -1,5 +1,5 @@
-// The portable IR: what frontends build, passes rewrite and .snet files hold. Weights are dense fp32 arrays
-// with zeros in them; nothing here knows the machine.
+// The portable IR: what frontends build, passes rewrite and .snet files hold. Weights are fp32 arrays with
+// zeros in them; nothing here knows the machine.
 //
 // Rules (verify() checks them all):
 //  - Nodes are in topological order; each has one output; value names are unique and non-empty.
@@ -19,6 +19,9 @@
 #include <string>
 #include <variant>
 #include <vector>
+
+#include "graph/names.h"
+#include "graph/sparse_floats.h"
 
 namespace sn {
 
@@ -47,11 +50,19 @@ using Attrs = std::map<std::string, Attr>;
 struct Value {
   std::string name;
   Shape shape;
-  std::shared_ptr<const float> data;  // null for activations; else prod(shape) floats, row-major, shared
+  // A constant's prod(shape) floats, row-major, immutable and shared between graphs, in one of two forms: arrays with
+  // many zeros are held compressed. Both null for activations.
+  std::shared_ptr<const float> data = nullptr;
+  std::shared_ptr<const SparseFloats> sparse = nullptr;
 
-  bool is_constant() const { return data != nullptr; }
+  bool is_constant() const { return data || sparse; }
   std::int64_t size() const;  // elements; per sample where axis 0 is kBatch
+  // `data`, or a dense copy of `sparse` that lives as long as the caller holds it. Null for activations.
+  std::shared_ptr<const float> dense() const;
 };
+
+// Moves the numbers of a constant into the compressed form if that is the smaller one.
+void compress(Value& constant);
 
 struct Node {
   Op op{};
@@ -83,8 +94,9 @@ class Graph {
   ValueId add_node(Op op, std::vector<ValueId> in, Attrs attrs = {}, const std::string& name = {});
   void set_output(ValueId v) { outputs.push_back(v); }
 
-  ValueId find(const std::string& value_name) const;       // kNoValue if absent; linear
+  ValueId find(const std::string& value_name) const;       // kNoValue if absent
   std::string unique_name(const std::string& wish) const;  // wish, or wish_1, wish_2, ...
+  void swap_names(ValueId a, ValueId b);
 
   void infer_shapes();  // again, for every node, after a pass changed something; throws Shape
   void verify() const;  // throws Graph or Shape with the first broken rule
@@ -96,6 +108,9 @@ class Graph {
   std::vector<std::vector<int>> consumers() const;
   // For each value, the node that writes it, or -1.
   std::vector<int> producers() const;
+
+ private:
+  mutable NameIndex names_;
 };
 
 // The output shape of `node`, whose inputs are in `graph`. Throws Shape naming node, expected and got.

@@ -170,42 +170,81 @@ Encoded encode(const float* data, std::size_t n, bool half, const std::string& n
   return encode_elements(data, n);
 }
 
-void decode(const EncodedView& in, float* out, std::size_t n, const std::string& name) {
-  bool finite = true;
-  const auto put = [&](std::size_t position, std::size_t i) {
-    float value;
-    if (in.half) {
-      std::uint16_t bits;
-      std::memcpy(&bits, in.values + 2 * i, 2);
-      value = float_from_half(bits);
-    } else {
-      std::memcpy(&value, in.values + 4 * i, 4);
-    }
-    finite = finite && std::isfinite(value);
-    out[position] = value;
-  };
+namespace {
+
+// An exponent of all ones in any of n values; 32 bits each, or 16.
+template <class Bits>
+bool all_finite(const char* values, std::size_t n, Bits exponent) {
+  Bits found = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    Bits bits;
+    std::memcpy(&bits, values + i * sizeof bits, sizeof bits);
+    found |= static_cast<Bits>((bits & exponent) == exponent);
+  }
+  return found == 0;
+}
+
+void copy_values(const EncodedView& in, float* out) {
+  if (!in.half) {
+    if (in.count > 0) std::memcpy(out, in.values, in.count * sizeof(float));
+    return;
+  }
+  for (std::size_t i = 0; i < in.count; ++i) {
+    std::uint16_t bits;
+    std::memcpy(&bits, in.values + 2 * i, 2);
+    out[i] = float_from_half(bits);
+  }
+}
+
+// at(position, i) for each stored value i in order.
+template <class At>
+void walk(const EncodedView& in, std::size_t n, const std::string& name, At&& at) {
   bool fits = true;
   switch (in.encoding) {
     case Encoding::dense:
-      for (std::size_t i = 0; i < n; ++i) put(i, i);
-      break;
     case Encoding::zeros:
       break;
     case Encoding::bitmap:
-      fits = walk_bitmap(in, n, put);
+      fits = walk_bitmap(in, n, at);
       break;
     case Encoding::gaps8:
-      fits = walk_gaps<std::uint8_t>(in, n, put);
+      fits = walk_gaps<std::uint8_t>(in, n, at);
       break;
     case Encoding::gaps16:
-      fits = walk_gaps<std::uint16_t>(in, n, put);
+      fits = walk_gaps<std::uint16_t>(in, n, at);
       break;
   }
   if (!fits) {
     fail(ErrorCode::FileFormat, "constant '", name, "': its ", encoding_name(in.encoding), " index does not place ",
          in.count, " values in ", n, " elements");
   }
+}
+
+}  // namespace
+
+void check_finite(const EncodedView& in, const std::string& name) {
+  const bool finite = in.half ? all_finite<std::uint16_t>(in.values, in.count, 0x7c00)
+                              : all_finite<std::uint32_t>(in.values, in.count, 0x7f800000);
   if (!finite) fail(ErrorCode::FileFormat, "constant '", name, "' holds a value that is not finite");
+}
+
+void decode(const EncodedView& in, float* out, std::size_t n, const std::string& name) {
+  check_finite(in, name);
+  if (in.encoding == Encoding::dense) return copy_values(in, out);
+  std::vector<float> values(in.count);
+  copy_values(in, values.data());
+  walk(in, n, name, [&](std::size_t position, std::size_t i) { out[position] = values[i]; });
+}
+
+std::shared_ptr<const SparseFloats> decode_sparse(const EncodedView& in, std::int64_t n, const std::string& name) {
+  check_finite(in, name);
+  std::vector<float> values(in.count);
+  copy_values(in, values.data());
+  auto out = std::make_shared<SparseFloats>(n, std::move(values));
+  walk(in, static_cast<std::size_t>(n), name,
+       [&](std::size_t position, std::size_t) { out->mark(static_cast<std::int64_t>(position)); });
+  out->finish();
+  return out;
 }
 
 }  // namespace sn

@@ -13,7 +13,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+
+#include "graph/sparse_floats.h"
 
 namespace sn {
 
@@ -42,5 +45,9 @@ struct EncodedView {
 
 // Fills out[0, n), which the caller has set to zero. Checks everything, throws FileFormat naming `name`.
 void decode(const EncodedView& in, float* out, std::size_t n, const std::string& name);
+// The same n elements without a dense copy in between.
+std::shared_ptr<const SparseFloats> decode_sparse(const EncodedView& in, std::int64_t n, const std::string& name);
+// Throws FileFormat unless every value is finite.
+void check_finite(const EncodedView& in, const std::string& name);
 
 }  // namespace sn

@@ -27,7 +27,7 @@ std::size_t dtype_width(const std::string& dtype) {
 }
 
 // Checks what must hold before anything is parsed, and returns the JSON header.
-std::string_view check_envelope(const char* bytes, std::size_t n, const Limits& limits) {
+std::string_view check_envelope(const char* bytes, std::size_t n, const Limits& limits, std::string& digest_text) {
   const auto refuse = [](const auto&... parts) { fail(ErrorCode::FileFormat, parts...); };
   if (n > limits.bytes) refuse("the file has ", n, " bytes, more than the limit of ", limits.bytes);
   if (n < 8) refuse("not a .snet file: ", n, " bytes, fewer than the 8 of the header's length");
@@ -63,7 +63,8 @@ std::string_view check_envelope(const char* bytes, std::size_t n, const Limits& 
   sha.update(bytes, static_cast<std::size_t>(digest - bytes));
   sha.update(zeros.data(), zeros.size());
   sha.update(rest, static_cast<std::size_t>(bytes + n - rest));
-  if (sha.hex() != header.substr(at, kDigestDigits))
+  digest_text = sha.hex();
+  if (digest_text != header.substr(at, kDigestDigits))
     refuse("the digest does not match: the file is damaged or truncated");
   if ((8 + length) % kTensorAlign != 0)
     refuse("bytes 0-7: the data begins at ", 8 + length, ", not a multiple of ", kTensorAlign);
@@ -73,7 +74,7 @@ std::string_view check_envelope(const char* bytes, std::size_t n, const Limits& 
 }  // namespace
 
 Container::Container(const char* bytes, std::size_t n, const Limits& limits) : limits_(limits) {
-  const std::string_view header = check_envelope(bytes, n, limits);
+  const std::string_view header = check_envelope(bytes, n, limits, digest_);
   data_ = bytes + 8 + header.size();
   bytes_ = n - 8 - header.size();
   read_header(header);

@@ -26,6 +26,7 @@ class Container {
   Container(const char* bytes, std::size_t n, const Limits& limits);
 
   const std::string& graph_json() const { return graph_json_; }
+  const std::string& digest() const { return digest_; }
   // The tensor, of one of these dtypes, asked for once; otherwise `json` says where it was asked for.
   const Tensor& take(const JsonReader& json, const std::string& key, const char* dtypes);
   void check_all_taken() const;
@@ -38,7 +39,7 @@ class Container {
   const char* data_ = nullptr;
   std::size_t bytes_ = 0;
   std::uint64_t end_ = 0;  // of the last tensor read
-  std::string graph_json_;
+  std::string digest_, graph_json_;
   std::vector<Tensor> tensors_;
   std::map<std::string, std::size_t> by_key_;
 };

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "io/bytes.h"
 #include "io/snet.h"
 #include "io/write.h"
 
@@ -103,7 +104,7 @@ void save_snet(const Graph& graph, const std::string& path, bool fp16) {
   if (directory.get() >= 0) ::fsync(directory.get());
 }
 
-Graph load_snet(const std::string& path, const Limits& limits) {
+Graph load_snet(const std::string& path, const Limits& limits, std::string* digest) {
   check_path(path);
   // Without O_NONBLOCK, opening a FIFO would wait for its writer before we could see what it is.
   const File file(path, O_RDONLY | O_NONBLOCK);
@@ -116,17 +117,17 @@ Graph load_snet(const std::string& path, const Limits& limits) {
     fail(ErrorCode::FileFormat, path, ": the file has ", size, " bytes, more than the limit of ", limits.bytes);
   }
   // Read, not mapped: a mapping could change between a check and the use of what was checked.
-  const std::unique_ptr<char[]> bytes(new char[size]);
+  const auto bytes = std::make_shared<FileBytes>(size);
   std::size_t got = 0;
   while (got < size) {
-    const ssize_t n = ::read(file.get(), bytes.get() + got, size - got);
+    const ssize_t n = ::read(file.get(), bytes->data() + got, size - got);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) io_error("read", path, errno);
     if (n == 0) fail(ErrorCode::Io, "cannot read '", path, "': it shrank while being read");
     got += static_cast<std::size_t>(n);
   }
   try {
-    return parse_snet(bytes.get(), size, limits);
+    return parse_snet(bytes, size, limits, digest);
   } catch (const Error& e) {
     fail(e.code(), path, ": ", e.what());
   }

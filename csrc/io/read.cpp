@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "graph/shape.h"
+#include "io/bytes.h"
 #include "io/container.h"
 #include "io/json.h"
 #include "io/layout.h"
@@ -16,7 +17,9 @@ namespace {
 
 class SnetReader {
  public:
-  SnetReader(const char* bytes, std::size_t n, const Limits& limits) : limits_(limits), tensors_(bytes, n, limits) {
+  // `owner` of the bytes, if constants may stay in them; else they are copied.
+  SnetReader(const char* bytes, std::size_t n, const Limits& limits, std::shared_ptr<FileBytes> owner)
+      : limits_(limits), owner_(std::move(owner)), tensors_(bytes, n, limits) {
     JsonReader json(tensors_.graph_json(), "graph");
     read_graph(json);
     tensors_.check_all_taken();
@@ -24,6 +27,7 @@ class SnetReader {
   }
 
   Graph graph;
+  const std::string& digest() const { return tensors_.digest(); }
 
  private:
   void read_graph(JsonReader& json) {
@@ -117,12 +121,37 @@ class SnetReader {
     elements_ += n;
     const EncodedView view =
         read_encoding(json, tensor_key(name, static_cast<std::size_t>(constants_++)), encoding, shape, n);
-    // calloc: pages of zeros that nobody writes cost nothing.
-    float* data = static_cast<float*>(std::calloc(static_cast<std::size_t>(n), sizeof(float)));
-    if (!data) throw std::bad_alloc();
-    std::shared_ptr<const float> owner(data, [](const float* p) { std::free(const_cast<float*>(p)); });
-    decode(view, data, static_cast<std::size_t>(n), name);
-    add_value(json, name, std::move(shape), std::move(owner));
+    const ValueId id = add_value(json, name, std::move(shape), nullptr);
+    take_numbers(view, graph.values[static_cast<std::size_t>(id)]);
+  }
+
+  // In the form it has in the file, dense or sparse: what the file holds of a constant is not needed beside it.
+  void take_numbers(const EncodedView& view, Value& constant) {
+    const std::int64_t n = constant.size();
+    const std::size_t width = view.half ? 2 : 4, value_bytes = view.count * width;
+    const auto in_place = [&] {
+      return view.encoding == Encoding::dense && !view.half && value_bytes >= kWorthKeeping;
+    };
+    if (owner_ && in_place()) {
+      check_finite(view, constant.name);
+      // No use of the owner's lifetime alone: the pages go when the constant does.
+      constant.data = std::shared_ptr<const float>(
+          reinterpret_cast<const float*>(view.values),
+          [owner = owner_, value_bytes](const float* p) { owner->release(p, value_bytes); });
+      return;
+    }
+    if (view.encoding != Encoding::dense && n >= SparseFloats::kSmallest) {
+      constant.sparse = decode_sparse(view, n, constant.name);
+    } else {
+      // calloc: pages of zeros that nobody writes cost nothing.
+      float* data = static_cast<float*>(std::calloc(static_cast<std::size_t>(n), sizeof(float)));
+      if (!data) throw std::bad_alloc();
+      constant.data = std::shared_ptr<const float>(data, [](const float* p) { std::free(const_cast<float*>(p)); });
+      decode(view, data, static_cast<std::size_t>(n), constant.name);
+    }
+    if (!owner_) return;
+    owner_->release(view.values, value_bytes);
+    owner_->release(view.index, view.index_bytes);
   }
 
   EncodedView read_encoding(JsonReader& json, const std::string& key, const std::string& encoding, const Shape& shape,
@@ -214,9 +243,11 @@ class SnetReader {
     graph.nodes.push_back(std::move(node));
   }
 
-  static constexpr std::size_t kMaxList = 1024;  // inputs of a Concat; no attribute comes near it
+  static constexpr std::size_t kWorthKeeping = 1 << 16;  // bytes of a constant that stays in the file's pages
+  static constexpr std::size_t kMaxList = 1024;          // inputs of a Concat; no attribute comes near it
 
   const Limits& limits_;
+  const std::shared_ptr<FileBytes> owner_;
   Container tensors_;
   std::map<std::string, ValueId> by_name_;
   std::int64_t constants_ = 0, elements_ = 0;
@@ -224,8 +255,16 @@ class SnetReader {
 
 }  // namespace
 
-Graph parse_snet(const void* bytes, std::size_t n, const Limits& limits) {
-  return std::move(SnetReader(static_cast<const char*>(bytes), n, limits).graph);
+Graph parse_snet(const void* bytes, std::size_t n, const Limits& limits, std::string* digest) {
+  SnetReader reader(static_cast<const char*>(bytes), n, limits, nullptr);
+  if (digest) *digest = reader.digest();
+  return std::move(reader.graph);
+}
+
+Graph parse_snet(const std::shared_ptr<FileBytes>& bytes, std::size_t size, const Limits& limits, std::string* digest) {
+  SnetReader reader(bytes->data(), size, limits, bytes);
+  if (digest) *digest = reader.digest();
+  return std::move(reader.graph);
 }
 
 }  // namespace sn

@@ -105,10 +105,12 @@ std::string put_graph(const Graph& graph, bool fp16, std::vector<Tensor>& tensor
     const std::size_t n = static_cast<std::size_t>(value->size());
     const bool half = fp16 && value->shape.size() >= 2;
     const char* dtype = half ? "F16" : "F32";
-    storage.push_back(encode(value->data.get(), n, half, value->name));
-    const Encoded& e = storage.back();
+    const std::shared_ptr<const float> numbers = value->dense();
+    storage.push_back(encode(numbers.get(), n, half, value->name));
+    Encoded& e = storage.back();
     if (e.encoding == Encoding::dense) {
-      const char* data = half ? e.values.data() : reinterpret_cast<const char*>(value->data.get());
+      if (!half && value->sparse) e.values.assign(reinterpret_cast<const char*>(numbers.get()), n * sizeof(float));
+      const char* data = e.values.empty() ? reinterpret_cast<const char*>(numbers.get()) : e.values.data();
       tensors.push_back({key, dtype, value->shape, data, n * (half ? 2 : 4)});
     } else if (e.encoding != Encoding::zeros) {
       const auto count = static_cast<std::int64_t>(e.values.size() / (half ? 2 : 4));

@@ -19,7 +19,8 @@ std::vector<double> channel_values(const Value& constant, const Shape& shape, st
   }
   std::vector<double> found(static_cast<std::size_t>(extent));
   std::vector<char> seen(found.size(), 0);
-  const float* data = constant.data.get();
+  const std::shared_ptr<const float> owner = constant.dense();
+  const float* data = owner.get();
   for (std::int64_t i = 0, n = constant.size(); i < n; ++i) {
     const auto c = static_cast<std::size_t>(i / inner % extent);
     if (!seen[c]) {
@@ -42,8 +43,9 @@ namespace {
 
 bool match_batch_norm(const Graph& graph, const Node& node, Affine* affine) {
   const auto c_end = static_cast<std::size_t>(output_shape(graph, node)[1]);
+  std::shared_ptr<const float> owner[5];
   const float* p[5];
-  for (std::size_t i = 1; i < 5; ++i) p[i] = input_value(graph, node, i).data.get();
+  for (std::size_t i = 1; i < 5; ++i) owner[i] = input_value(graph, node, i).dense(), p[i] = owner[i].get();
   affine->scale.resize(c_end);
   affine->shift.resize(c_end);
   for (std::size_t c = 0; c < c_end; ++c) {
@@ -105,6 +107,7 @@ void replace_by_affine(Graph& graph, int node, const Affine& affine) {
   inputs.push_back(add_floats(graph, name + ".mean", {c_end}, mean));
   inputs.push_back(add_floats(graph, name + ".var", {c_end}, var));
   replace(graph, node, Op::BatchNorm, std::move(inputs), {{"eps", eps}});
+  clear_act(graph.nodes[node]);
 }
 
 }  // namespace sn

@@ -21,7 +21,7 @@ struct Affine {
 // Matches BatchNorm, and Add, Sub, Mul, Div with a constant that does not enlarge x. All numbers are finite floats.
 bool match_affine(const Graph& graph, const Node& node, std::size_t axis, Affine* affine);
 
-// A BatchNorm node in place of `node` that does what `affine` says.
+// A BatchNorm node without an activation in place of `node` that does what `affine` says.
 void replace_by_affine(Graph& graph, int node, const Affine& affine);
 
 bool all_finite(const std::vector<double>& numbers);  // as floats

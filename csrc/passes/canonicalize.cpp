@@ -62,8 +62,9 @@ bool prelu(Graph& graph, const Links&, int n) {
   const Node& node = graph.nodes[n];
   if (node.op != Op::PRelu) return false;
   const Value& slope = input_value(graph, node, 1);
-  const float a = slope.data.get()[0];
-  if (std::any_of(slope.data.get(), slope.data.get() + slope.size(), [&](float v) { return v != a; })) return false;
+  const std::shared_ptr<const float> data = slope.dense();
+  const float a = data.get()[0];
+  if (std::any_of(data.get(), data.get() + slope.size(), [&](float v) { return v != a; })) return false;
   replace(graph, n, Op::Activation, {node.inputs[0]}, a == 0 ? act_attrs("relu") : act_attrs("leaky_relu", a));
   return true;
 }

@@ -143,9 +143,10 @@ class Propagation {
       }
       case Op::PRelu: {
         const Value& slope = input_value(graph_, node, 1);
+        const std::shared_ptr<const float> data = slope.dense();
         y = carried(n, 0);
         for (std::size_t c = 0; c < y.size(); ++c)
-          if (y[c] < 0) y[c] *= slope.data.get()[slope.size() == 1 ? 0 : c];
+          if (y[c] < 0) y[c] *= data.get()[slope.size() == 1 ? 0 : c];
         break;
       }
       case Op::MaxPool:

@@ -18,7 +18,7 @@ std::int64_t representative(const std::vector<std::int64_t>& constants, const st
   return r;
 }
 
-bool fold_into_weight(Graph& graph, int n, const std::vector<double>& x) {
+bool fold_into_weight(Graph& graph, const Shared& shared, int n, const std::vector<double>& x) {
   const Node& node = graph.nodes[n];
   const Weight w(graph, node);
   const bool border = reads_border(node);
@@ -34,27 +34,28 @@ bool fold_into_weight(Graph& graph, int n, const std::vector<double>& x) {
     for (const std::int64_t c : constants[m / w.outs]) {
       const std::int64_t kernel = row.begin + (c - row.first) * row.step;
       if (c == r || w.is_zero(kernel)) continue;
-      if (weight.empty()) weight.assign(w.data, w.data + w.count());
+      if (weight.empty()) weight = w.copy();
       if (!border) bias[m] += x[c] * w.sum(kernel);
       if (border && x[c] != 0)
-        for (std::int64_t t = 0; t < w.taps; ++t) moved[t] += w.data[kernel + t] * (x[c] / x[r]);
+        for (std::int64_t t = 0; t < w.taps; ++t) moved[t] += w[kernel + t] * (x[c] / x[r]);
       std::fill_n(weight.begin() + kernel, w.taps, 0.0f);
     }
     if (r < 0) continue;
     const std::int64_t kernel = row.begin + (r - row.first) * row.step;
     for (std::int64_t t = 0; t < w.taps; ++t)
-      if (moved[t] != 0) weight[kernel + t] = static_cast<float>(w.data[kernel + t] + moved[t]);
+      if (moved[t] != 0) weight[kernel + t] = static_cast<float>(w[kernel + t] + moved[t]);
   }
   if (weight.empty() || !all_finite(bias)) return false;
-  set_constant(graph, n, 1, input_value(graph, node, 1).shape, std::move(weight));
-  set_bias(graph, n, bias);
+  const Shape shape = input_value(graph, node, 1).shape;
+  set_constant(graph, n, 1, shared[node.inputs[1]], make_constant(shape, std::move(weight)));
+  set_bias(graph, n, node.has_input(2) && shared[node.inputs[2]], bias);
   return true;
 }
 
 class Folder {
  public:
   Folder(Graph& graph, const Channels& channels, const std::vector<double>& constant, bool zeros)
-      : graph_(graph), channels_(channels), constant_(constant), zeros_(zeros) {}
+      : graph_(graph), channels_(channels), constant_(constant), shared_(graph), zeros_(zeros) {}
 
   bool run(int n) {
     const Node& node = graph_.nodes[n];
@@ -63,7 +64,7 @@ class Folder {
       const std::vector<double> x = of(node.inputs[0]);
       const bool any =
           std::any_of(x.begin(), x.end(), [&](double v) { return std::isfinite(v) && (zeros_ || v != 0); });
-      changed = any && fold_into_weight(graph_, n, x);
+      changed = any && fold_into_weight(graph_, shared_, n, x);
     }
     if (node.op == Op::Conv || node.op == Op::Linear) return fold_residual(n) || fold_branch(n) || changed;
     if (node.op == Op::Add || node.op == Op::Sub || node.op == Op::Mul || node.op == Op::Div) return fold_operand(n);
@@ -105,7 +106,7 @@ class Folder {
     for (std::size_t m = 0; m < bias.size(); ++m) bias[m] += residual[m];
     if (!all_finite(bias)) return false;
     graph_.nodes[n].inputs[3] = kNoValue;
-    set_bias(graph_, n, bias);
+    set_bias(graph_, n, node.has_input(2) && shared_[node.inputs[2]], bias);
     return true;
   }
 
@@ -114,7 +115,7 @@ class Folder {
     const Node node = graph_.nodes[n];
     if (!node.has_input(3)) return false;
     const Weight w(graph_, node);
-    if (std::any_of(w.data, w.data + w.count(), [](float v) { return v != 0; })) return false;
+    if (!w.is_zero()) return false;
     const ValueId bias = as_constant(node.output, bias_of(graph_, node));
     replace(graph_, n, Op::Add, {node.inputs[3], bias}, {});
     copy_act(graph_.nodes[n], node);
@@ -124,6 +125,7 @@ class Folder {
   Graph& graph_;
   const Channels& channels_;
   const std::vector<double>& constant_;
+  const Shared shared_;
   const bool zeros_;
 };
 

@@ -13,7 +13,7 @@ using Indices = std::vector<std::int64_t>;
 class Shrinker {
  public:
   Shrinker(Graph& graph, const Channels& channels, const std::vector<char>& live)
-      : graph_(graph), channels_(channels), left_(graph.values.size()) {
+      : graph_(graph), channels_(channels), left_(graph.values.size()), shared_(graph) {
     for (std::size_t v = 0; v < left_.size(); ++v)
       for (int c = 0; c < channels.count(static_cast<ValueId>(v)); ++c)
         if (live[channels.id(static_cast<ValueId>(v), c)]) left_[v].push_back(c);
@@ -82,12 +82,13 @@ class Shrinker {
     std::int64_t inner = 1;
     for (std::size_t k = axis + 1; k < shape.size(); ++k) inner *= shape[k];
     std::vector<float> data;
+    const std::shared_ptr<const float> numbers = from.dense();
     for (std::int64_t outer = 0; outer < from.size() / (extent * inner); ++outer)
       for (const std::int64_t c : left) {
-        const float* source = from.data.get() + (outer * extent + c) * inner;
+        const float* source = numbers.get() + (outer * extent + c) * inner;
         data.insert(data.end(), source, source + inner);
       }
-    set_constant(graph_, n, i, std::move(shape), std::move(data));
+    set_constant(graph_, n, i, shared_[graph_.nodes[n].inputs[i]], make_constant(std::move(shape), std::move(data)));
   }
 
   void shrink_weight(int n) {
@@ -102,18 +103,19 @@ class Shrinker {
     for (std::int64_t g = 0; g < old.groups; ++g) groups += below(out, (g + 1) * old.outs) > below(out, g * old.outs);
     Weight now = old;
     now.regroup(static_cast<std::int64_t>(out.size()), static_cast<std::int64_t>(in.size()), groups);
+    const std::shared_ptr<const float> numbers = input_value(graph_, graph_.nodes[n], 1).dense();
     std::vector<float> weight(static_cast<std::size_t>(now.count()));
     for (std::int64_t m = 0; m < now.M; ++m) {
       const Weight::Row from = old.row(out[m]), to = now.row(m);
       for (std::int64_t j = 0; j < now.ins; ++j) {
-        const float* kernel = old.data + from.begin + (in[to.first + j] - from.first) * from.step;
+        const float* kernel = numbers.get() + from.begin + (in[to.first + j] - from.first) * from.step;
         for (std::int64_t t = 0; t < now.taps; ++t) weight[to.begin + j * to.step + t] = kernel[t];
       }
     }
     Shape shape = input_value(graph_, graph_.nodes[n], 1).shape;
     shape[0] = now.transposed ? now.C : now.M;
     shape[1] = now.transposed ? now.outs : now.ins;
-    set_constant(graph_, n, 1, std::move(shape), std::move(weight));
+    set_constant(graph_, n, 1, shared_[graph_.nodes[n].inputs[1]], make_constant(std::move(shape), std::move(weight)));
     if (graph_.nodes[n].op != Op::Linear) graph_.nodes[n].attrs["groups"] = groups;
     if (graph_.nodes[n].has_input(2)) gather(n, 2, 0, out);
   }
@@ -132,6 +134,7 @@ class Shrinker {
   Graph& graph_;
   const Channels& channels_;
   std::vector<Indices> left_;  // by value
+  const Shared shared_;
 };
 
 }  // namespace

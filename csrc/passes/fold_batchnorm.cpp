@@ -16,27 +16,6 @@
 namespace sn {
 namespace {
 
-// The weight with the kernels of output m that read input c multiplied by scale(m, c); empty if a product overflows.
-template <class Scale>
-std::vector<float> scaled(const Weight& w, const Scale& scale) {
-  std::vector<float> out(static_cast<std::size_t>(w.count()));
-  double largest = 0;
-  for (std::int64_t m = 0; m < w.M; ++m) {
-    const Weight::Row row = w.row(m);
-    for (std::int64_t j = 0; j < w.ins; ++j) {
-      const std::int64_t kernel = row.begin + j * row.step;
-      const double s = scale(m, row.first + j);
-      for (std::int64_t t = kernel; t < kernel + w.taps; ++t) {
-        const double product = w.data[t] == 0 ? 0 : s * w.data[t];
-        largest = std::max(largest, std::abs(product));
-        out[t] = static_cast<float>(product);
-      }
-    }
-  }
-  if (!all_finite({largest})) out.clear();
-  return out;
-}
-
 bool fold_into_producer(Graph& graph, const Links& links, int n) {
   const Node& node = graph.nodes[n];
   for (const ValueId x : node.inputs) {
@@ -48,13 +27,14 @@ bool fold_into_producer(Graph& graph, const Links& links, int n) {
         !match_affine(graph, node, output_axis(graph, producer), &affine) || affine.x != x)
       continue;
     const Weight w(graph, producer);
-    std::vector<float> weight = scaled(w, [&](std::int64_t m, std::int64_t) { return affine.scale[m]; });
+    Value weight{{}, input_value(graph, producer, 1).shape};
+    const bool fits = w.scaled(affine.scale, true, &weight);
     std::vector<double> bias = bias_of(graph, producer);
     for (std::size_t m = 0; m < bias.size(); ++m) bias[m] = bias[m] * affine.scale[m] + affine.shift[m];
-    if (weight.empty() || !all_finite(bias)) continue;
+    if (!fits || !all_finite(bias)) continue;
     if (has_act(node.op)) copy_act(graph.nodes[p], node);
-    set_constant(graph, p, 1, input_value(graph, producer, 1).shape, std::move(weight));
-    set_bias(graph, p, bias);
+    set_constant(graph, p, 1, links.is_shared(producer.inputs[1]), std::move(weight));
+    set_bias(graph, p, producer.has_input(2) && links.is_shared(producer.inputs[2]), bias);
     absorb(graph, p, n);
     return true;
   }
@@ -80,11 +60,12 @@ bool fold_into_reader(Graph& graph, const Links& links, int n) {
       bias[m] += shift * w.sum(kernel);
     }
   }
-  std::vector<float> weight = scaled(w, [&](std::int64_t, std::int64_t c) { return affine.scale[c]; });
-  if (weight.empty() || !all_finite(bias)) return false;
+  Value weight{{}, input_value(graph, node, 1).shape};
+  const bool fits = w.scaled(affine.scale, false, &weight);
+  if (!fits || !all_finite(bias)) return false;
   graph.nodes[n].inputs[0] = affine.x;
-  set_constant(graph, n, 1, input_value(graph, node, 1).shape, std::move(weight));
-  set_bias(graph, n, bias);
+  set_constant(graph, n, 1, links.is_shared(node.inputs[1]), std::move(weight));
+  set_bias(graph, n, node.has_input(2) && links.is_shared(node.inputs[2]), bias);
   return true;
 }
 

@@ -30,6 +30,7 @@ struct TensorInfo {
 
 class Engine {
  public:
+  // Frees each constant that nobody else holds as soon as it is packed: the engine keeps packed weights only.
   // `external`: the host's own pool, used for threads > 1 instead of workers of ours. It must outlive the engine.
   static std::shared_ptr<const Engine> compile(Graph graph, const CompileOptions& options = {},
                                                ExternalPool external = {});
@@ -38,7 +39,6 @@ class Engine {
   const std::vector<TensorInfo>& inputs() const;
   const std::vector<TensorInfo>& outputs() const;
   const std::vector<StepInfo>& steps() const;
-  const Graph& graph() const;             // after passes
   const CompileOptions& options() const;  // with isa resolved
   std::size_t packed_bytes() const;       // packed weights
   std::size_t arena_bytes(std::int64_t batch) const;

@@ -136,7 +136,7 @@ Step lower_batchnorm(const LowerContext& context, const Node& node) {
     shift.push_back(static_cast<float>(beta[c] - mean[c] * s));
   }
   return lower_operands(context, node, EltwiseKernel::affine, {per_sample(x), nullptr},
-                        {channel_shape(x, channels), scale.data()}, &shift, {});
+                        {channel_shape(x, channels), scale.data()}, &shift, epilogue_of(node));
 }
 
 }  // namespace sn

@@ -33,8 +33,9 @@ struct Step {
 
 class Tuner;
 
-// Turns one node into one step for `isa`. Throws UnsupportedOp if no kernel can do it. Each op's lowering
-// function stands in plan/lower_<family>.cpp; the table from Op to function in plan/lower.cpp.
+// Turns one node into one step for `isa`. The node's constants are dense here, and gone after: a step keeps copies.
+// Throws UnsupportedOp if no kernel can do it. Each op's lowering function stands in plan/lower_<family>.cpp; the table
+// from Op to function in plan/lower.cpp.
 struct LowerContext {
   const Graph& graph;
   Isa isa;

@@ -143,7 +143,7 @@ def _batch_norm(problem: Problem) -> Array:
     gamma, beta, mean, var = (per_channel(required(problem.inputs, i), x) for i in range(1, 5))
     scale = np.abs(gamma) / np.sqrt(var + problem.attrs["eps"])
     error: Array = scale * problem.error(0) + problem.unit * ((np.abs(x) + np.abs(mean)) * scale + np.abs(beta))
-    return error
+    return _act(problem, problem.apply(problem.inputs, **_PLAIN), error)
 
 
 def _prelu(problem: Problem) -> Array:

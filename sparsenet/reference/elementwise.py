@@ -60,11 +60,10 @@ def per_channel(parameter: Array, x: Array) -> Array:
 
 
 def batch_norm(inputs: Inputs, attrs: Attrs) -> Array:
-    """``y[n,c,...] = (x - mean[c]) / sqrt(var[c] + eps) * gamma[c] + beta[c]``."""
+    """``y[n,c,...] = act((x - mean[c]) / sqrt(var[c] + eps) * gamma[c] + beta[c])``."""
     x = required(inputs, 0)
     gamma, beta, mean, var = (per_channel(required(inputs, i), x) for i in range(1, 5))
-    y: Array = (x - mean) / np.sqrt(var + attrs["eps"]) * gamma + beta
-    return y
+    return activation([(x - mean) / np.sqrt(var + attrs["eps"]) * gamma + beta], attrs)
 
 
 def prelu(inputs: Inputs, attrs: Attrs) -> Array:
