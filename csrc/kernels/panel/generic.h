@@ -78,7 +78,7 @@ inline __attribute__((noinline)) void store_runs(const MatrixProblem& q, const S
       store(to + i, min(hi, max(lo, v)));
     }
     if (i < run.n) {
-      V v = add(load(from + i), b);
+      V v = add(load_n(from + i, run.n - i), b);
       if (add_on) v = add(v, load_n(add_on + i, run.n - i));
       store_n(to + i, min(hi, max(lo, v)), run.n - i);
     }
@@ -138,9 +138,9 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   // The scratch: panel (a vector more, for a piece's overhang), sums, a row, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
-  float* row = sums + sums_floats(q, T);  // a vector more: a run's last load may reach past its tile
+  float* row = sums + sums_floats(q, T);
   Strip strip;
-  strip.data = row + T + kMaxLanes;
+  strip.data = row + T;
   strip.loads = reinterpret_cast<Run*>(strip.data + strip_floats(q, T));
   strip.pieces = strip.loads + (window ? strip_loads(q, T) : 0);
   strip.stores = strip.pieces + T;
@@ -165,11 +165,15 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
           strip.load(x + static_cast<int64_t>(c) * q.H * q.W, q.SW,
                      strip.data + static_cast<int64_t>(c) * strip.channel);
         }
+        if (q.KH * q.KW > 1) zero_row(strip.data + static_cast<int64_t>(q.C) * strip.channel, VL);
       }
       strip.plan_tile(q, p0, n);
     }
     const int64_t first_pixel = !spaced ? p0 : strip.store_count > 0 ? strip.stores[0].to : 0;
 
+    // No result comes from the lanes past the tile's last pixel, but subnormal garbage there would slow every FMA on
+    // it twentyfold.
+    if (n < T) zero_row(panel, static_cast<int>(panel_floats(q, T)));
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       const bool first = kb == 0, last = kb == q.w.k_blocks - 1;

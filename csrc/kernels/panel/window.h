@@ -100,8 +100,8 @@ inline __attribute__((noinline)) void Strip::plan_tile(const MatrixProblem& q, i
   }
 }
 
-// panel[k - k0][T] = col(n, g, k, p0 ...) for k in [k0, k1). Floats past the tile's last pixel hold anything; no result
-// is stored from them.
+// panel[k - k0][T] = col(n, g, k, p0 ...) for k in [k0, k1). Floats past the tile's last pixel hold other pixels or
+// zeros; no result is stored from them.
 template <int R>
 __attribute__((noinline)) void pack_window(const MatrixProblem& q, const Strip& strip, int k0, int k1, float* panel) {
   const int window = q.KH * q.KW;

@@ -236,7 +236,8 @@ void winograd(const WinogradParams& p, const KernelArgs& args, int64_t begin, in
   float* sums = v + s.input;
   float* squares = sums + s.sums;
   float* zeros = squares + s.squares;
-  for (int64_t i = 0; i < s.zeros; i += VL) store(zeros + i, zero());
+  // The squares too: a last, partial one is clipped whole, and subnormal garbage there would be slow.
+  for (int64_t i = 0; i < s.squares + s.zeros; i += VL) store(squares + i, zero());
   const int32_t panels = (p.padded_filters + p.panel - 1) / p.panel;
   const int64_t rows = args.batch * p.tiles_down;
   const Output o{args.out, p.has_residual ? args.in[1] : nullptr};
