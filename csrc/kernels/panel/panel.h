@@ -139,8 +139,8 @@ static inline std::int64_t run_floats(const MatrixProblem& q, std::int64_t tile)
 
 static inline std::size_t panel_scratch_bytes(const MatrixProblem& q, const PanelVariant& v) {
   const std::int64_t tile = v.tile();
-  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + tile +
-                                  strip_floats(q, tile) + run_floats(q, tile)) *
+  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + tile + strip_floats(q, tile) +
+                                  run_floats(q, tile)) *
          sizeof(float);
 }
 
