@@ -36,7 +36,7 @@ const Case kCases[] = {
     {1, 3, 37, 560, 4, 1, 1, 1, 1, true, false, "relu", 2, 1},  // rows of tiles in parts, lanes full
 };
 
-// Largest errors seen, of any ISA: 0.6 for F(2x2), 1.9 for F(4x4), both where sums have a few terms.
+// Largest errors seen, of any ISA: 0.6 for F(2x2), 2.1 for F(4x4), both where sums have a few terms.
 double constant(const std::string& kernel) {
   return kernel.find("f2x2") != std::string::npos ? 1 : 3;
 }

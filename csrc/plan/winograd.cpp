@@ -44,8 +44,8 @@ bool long_sums(const Value& w) {
   return true;
 }
 
-// Cycles of a sample for p's blocks.
-double model(const WinogradParams& p, int out, int lanes, std::int64_t batch) {
+// Cycles of a sample for p's blocks and chunks; of all threads, idle ones too.
+double model(const WinogradParams& p, int out, int lanes, std::int64_t batch, int threads) {
   const double frequencies = (out + 2.0) * (out + 2.0), C = p.channels, L2 = kL2Share * static_cast<double>(l2_bytes());
   const double vectors = static_cast<double>(p.padded_filters) / lanes,
                across = std::min(p.panel / lanes, p.padded_filters / lanes);
@@ -62,7 +62,8 @@ double model(const WinogradParams& p, int out, int lanes, std::int64_t batch) {
   const double u = 4 * frequencies * C * p.padded_filters, v = 4 * frequencies * C * tiles;
   const double held = v + 4 * frequencies * tiles * p.panel;
   const double far = (u > L2 / 2 ? u : 0) + (held > L2 ? v * (panels + 1) : 0);
-  return blocks * (multiply + input + output + kFarByte * far) / static_cast<double>(batch);
+  const double task = input + (multiply + output + kFarByte * far) / p.chunks;
+  return std::ceil(blocks * p.chunks / threads) * threads * task / static_cast<double>(batch);
 }
 
 void set_blocks(WinogradParams& p, std::int32_t rows, std::int32_t columns) {
@@ -71,7 +72,8 @@ void set_blocks(WinogradParams& p, std::int32_t rows, std::int32_t columns) {
   p.row_splits = (p.tiles_across + columns - 1) / columns;
 }
 
-// Sizes of the layer and the cheapest blocks. Several rows of tiles, or an even part of one.
+// Sizes of the layer and the cheapest blocks: several rows of tiles, or an even part of one. Where they leave threads
+// idle, panels may be split too, each chunk of which transforms the input anew.
 WinogradParams plan(const LowerContext& context, const Node& node, WinogradKernel kernel, double* cycles) {
   const Shape &x = input_of(context, node, 0).shape, &y = output_of(context, node).shape;
   const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
@@ -83,13 +85,16 @@ WinogradParams plan(const LowerContext& context, const Node& node, WinogradKerne
   p.tiles_down = (p.oh + out - 1) / out, p.tiles_across = (p.ow + out - 1) / out;
   p.panel = winograd_panel(context.isa);
   p.padded_filters = (p.filters + lanes - 1) / lanes * lanes;
-  p.chunks = 1;
   WinogradParams best;
   *cycles = std::numeric_limits<double>::infinity();
   const auto consider = [&](std::int32_t rows, std::int32_t columns) {
     set_blocks(p, rows, columns);
-    const double c = model(p, out, lanes, context.batch);
-    if (c < *cycles) *cycles = c, best = p;
+    const int panels = (p.padded_filters + p.panel - 1) / p.panel;
+    for (const int chunks : {1, std::min(context.threads, panels)}) {
+      p.chunks = chunks;
+      const double c = model(p, out, lanes, context.batch, context.threads);
+      if (c < *cycles) *cycles = c, best = p;
+    }
   };
   for (std::int32_t splits = 1; splits <= p.tiles_across; splits *= 2) {
     const std::int32_t columns = (p.tiles_across + splits - 1) / splits;
@@ -149,12 +154,6 @@ Step lower_winograd(const LowerContext& context, const Node& node, WinogradKerne
   p.bias = bias;
   p.has_residual = node.has_input(3);
   set_epilogue(p, epilogue_of(node));
-  // Panels are split, one chunk a thread, only where the blocks leave a thread idle for long: each chunk transforms
-  // the input anew.
-  const std::int64_t blocks = winograd_tasks(&p, context.batch), threads = context.threads;
-  if ((blocks + threads - 1) / threads * threads * 5 > blocks * 6) {
-    p.chunks = std::min<std::int32_t>(static_cast<std::int32_t>(threads), (p.padded_filters + p.panel - 1) / p.panel);
-  }
 
   Step step = make_step(context, node, winograd_kernel(kernel, context.isa), winograd_tasks);
   step.scratch_bytes = static_cast<std::size_t>(winograd_scratch(p, winograd_out(kernel)).floats()) * sizeof(float);
