@@ -1,5 +1,6 @@
 // Pooling, written once over V. Contract: pool.h.
 #include "kernels/pool/pool.h"
+#include "simd/nan_max.h"
 #include "simd/phases.h"
 
 namespace sn {
@@ -8,12 +9,12 @@ namespace {
 
 struct Max {
   static V identity() { return set1(-__builtin_inff()); }
-  static SN_INLINE V join(V a, V b) { return max(a, b); }
+  static SN_INLINE V join(V a, V b) { return nan_max(a, b); }
   static SN_INLINE V join_rest(V a, const float* p, int n) {
-    for (int i = 0; i < n; ++i) a = max(a, set1(p[i]));
+    for (int i = 0; i < n; ++i) a = nan_max(a, set1(p[i]));
     return a;
   }
-  static float across(V a) { return hmax(a); }
+  static float across(V a) { return nan_hmax(a); }
 };
 struct Sum {
   static V identity() { return zero(); }

@@ -2,6 +2,7 @@
 //
 // Windows (WindowParams), for each plane p, with y = oy*sh - top + ky*dh and x = ox*sw - left + kx*dw:
 //   max: out[p][oy][ox] = max over (ky, kx) with (y, x) inside the plane of in[p][y][x]
+//        (NaN where one of them is)
 //   avg: out[p][oy][ox] = sum over the same / (count_y[oy] * count_x[ox])
 // Adaptive windows (AdaptiveParams): y in [floor(oy*ih/oh), ceil((oy+1)*ih/oh)), x alike; the mean or the maximum.
 // Rows (RowsParams): out[r] = mean or maximum of in[r][0 .. len).
