@@ -2,16 +2,19 @@
 
     python -m benchmarks.evidence.han [--quick] [--seeds 3] [--out DIR]
 
-Each network is trained, then pruned and retrained in turn down to the compressions of `PLANS`. The threshold is the
-paper's, q standard deviations of each layer's surviving weights with one q for all layers; bisection finds the q that
-gives the compression. All weights count, biases do not. Controls: 12-fold in one shot (LeNet-300-100), and the dense
-network trained on for as long as the one pruned 12-fold.
+Each network is trained, then pruned and retrained in turn down to the compressions of `PLANS`. For LeNet-300-100 the
+threshold is the paper's, q standard deviations of each layer's surviving weights, with one q for all layers, found by
+bisection. That prunes LeNet-5's convolutions as hard as its big linear layer: 12-fold, the held-out error went from
+0.80 to 1.36 %. The paper tunes q by layer and keeps 66 % of the first convolution. One threshold for the magnitudes of
+all weights keeps 76 % of it by itself, at 0.76 % held-out error, so LeNet-5 gets that. All weights count, biases do not.
+Controls: 12-fold in one shot (LeNet-300-100), and the dense network trained on for as long as the one pruned 12-fold.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -23,14 +26,25 @@ from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, t
 from sparsenet import prune
 from sparsenet.prune.masks import weight_of, weighted
 
-# net: dense recipe, retraining recipe of each stage, compressions, those tried in one shot too.
-PLANS: dict[str, tuple[Recipe, Recipe, list[float], list[float]]] = {
-    "lenet300": (LENETS["lenet300"], Recipe(4, 1e-3, decay=0.3), [4, 8, 12, 20, 30], [12]),
-    "lenet5": (LENETS["lenet5"], Recipe(2, 1e-3, decay=0.3), [4, 12, 30, 60], []),
+
+@dataclass(frozen=True)
+class Plan:
+    """``rule`` is "deviations" or "magnitude"; ``retrain`` is for each compression; ``oneshot`` are controls."""
+
+    dense: Recipe
+    retrain: Recipe
+    rule: str
+    compressions: tuple[float, ...]
+    oneshot: tuple[float, ...] = ()
+
+
+PLANS = {
+    "lenet300": Plan(LENETS["lenet300"], Recipe(4, 1e-3, decay=0.3), "deviations", (4, 8, 12, 20, 30), (12,)),
+    "lenet5": Plan(LENETS["lenet5"], Recipe(2, 1e-3), "magnitude", (12, 20, 30, 50)),
 }
-QUICK: dict[str, tuple[Recipe, Recipe, list[float], list[float]]] = {
-    "lenet300": (QUICK_LENETS["lenet300"], Recipe(3, 1e-3, 32), [4, 12], [12]),
-    "lenet5": (QUICK_LENETS["lenet5"], Recipe(1, 1e-3, 32), [12], []),
+QUICK = {
+    "lenet300": Plan(QUICK_LENETS["lenet300"], Recipe(3, 1e-3, 32), "deviations", (4, 12), (12,)),
+    "lenet5": Plan(QUICK_LENETS["lenet5"], Recipe(1, 1e-3, 32), "magnitude", (12,)),
 }
 PAPER = {  # error in percent before and after, compression (tables 1 and 3)
     "lenet300": {"dense_error": 1.64, "error": 1.59, "compression": 12},
@@ -38,8 +52,11 @@ PAPER = {  # error in percent before and after, compression (tables 1 and 3)
 }
 
 
-def compress(model: nn.Module, compression: float) -> float:
-    """Prunes by q standard deviations of each layer's surviving weights; returns the q that hits the compression."""
+def compress(model: nn.Module, compression: float, rule: str) -> float | None:
+    """Prunes in place; returns the q that hits the compression, where the rule has one."""
+    if rule == "magnitude":
+        prune.magnitude(model, 1 - 1 / compression, scope="global")
+        return None
     layers = weighted(model)
     weights = {name: weight_of(module) for name, module in layers}
     alive = {name: float(w[w != 0].std(correction=0)) for name, w in weights.items()}
@@ -55,18 +72,18 @@ def compress(model: nn.Module, compression: float) -> float:
 
 def stages(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     """Rows of one seed: dense, each compression reached in turn, and the one-shot controls."""
-    dense_recipe, recipe, compressions, oneshot = (QUICK if run.quick else PLANS)[net]
-    model, told = run.dense(net, data, dense_recipe, seed)
+    plan = (QUICK if run.quick else PLANS)[net]
+    model, told = run.dense(net, data, plan.dense, seed)
     rows = [{"net": net, "seed": seed, "way": "dense", "compression": 1.0, **told}]
     plain = copy.deepcopy(model)
 
-    def stage(start: nn.Module, way: str, path: list[float]) -> nn.Module:
-        settings = {"dense": dense_recipe.told(), "recipe": recipe.told(), "path": path}
+    def stage(start: nn.Module, way: str, path: tuple[float, ...]) -> nn.Module:
+        settings = {"dense": plan.dense.told(), "recipe": plan.retrain.told(), "path": path}
 
         def work() -> dict[str, Any]:
-            q = compress(start, path[-1])
+            q = compress(start, path[-1], plan.rule)
             before = errors(start, data)["test_error"]
-            train(start, data.train, recipe, seed + 100 * len(path))
+            train(start, data.train, plan.retrain, seed + 100 * len(path))
             kept = {name: 100 * float((weight_of(m) != 0).float().mean()) for name, m in weighted(start)}
             state = prune.bake(copy.deepcopy(start)).state_dict()
             return {"q": q, "before_retraining": before, **errors(start, data), "kept_percent": kept,
@@ -78,26 +95,26 @@ def stages(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         rows.append({"net": net, "seed": seed, "way": way, "compression": told.pop("real"), "target": path[-1], **told})
         return start
 
-    for i in range(len(compressions)):
-        model = stage(model, "iterative", compressions[: i + 1])
-    for compression in oneshot:
-        stage(copy.deepcopy(plain), "one-shot", [compression])
+    for i in range(len(plan.compressions)):
+        model = stage(model, "iterative", plan.compressions[: i + 1])
+    for compression in plan.oneshot:
+        stage(copy.deepcopy(plain), "one-shot", (compression,))
     rows.append({"net": net, "seed": seed, "way": "trained on", "compression": 1.0, **trained_on(run, net, data, seed)})
     return rows
 
 
 def trained_on(run: Run, net: str, data: Data, seed: int) -> dict[str, Any]:
     """The control: the dense network with the retraining that the one pruned 12-fold has had, stage by stage."""
-    dense_recipe, recipe, compressions, _ = (QUICK if run.quick else PLANS)[net]
-    count = sum(compression <= 12 for compression in compressions)
+    plan = (QUICK if run.quick else PLANS)[net]
+    count = sum(compression <= 12 for compression in plan.compressions)
 
     def work() -> dict[str, Any]:
-        model, _ = run.dense(net, data, dense_recipe, seed)
+        model, _ = run.dense(net, data, plan.dense, seed)
         for number in range(1, count + 1):
-            train(model, data.train, recipe, seed + 100 * number)
+            train(model, data.train, plan.retrain, seed + 100 * number)
         return errors(model, data)
 
-    settings = {"dense": dense_recipe.told(), "recipe": recipe.told(), "stages": count}
+    settings = {"dense": plan.dense.told(), "recipe": plan.retrain.told(), "stages": count}
     return run.step(f"han/{net}-trained-on-{seed}", settings, work)
 
 
@@ -110,10 +127,11 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for way, target in dict.fromkeys((row["way"], row.get("target", 1)) for row in mine):
             same = [row for row in mine if (row["way"], row.get("target", 1)) == (way, target)]
             error = mean(same, "test_error")
+            before = mean(same, "before_retraining") if "before_retraining" in same[0] else None
             result.append({"net": net, "way": way, "target": target, "compression": mean(same, "compression"),
                            "test_error": error, "half_range": spread(same, "test_error"), "lost": error - dense,
                            "valid_error": mean(same, "valid_error"), "holds": error <= dense + 0.1 + 1e-9,
-                           "before_retraining": mean(same, "before_retraining") if "q" in same[0] else None})
+                           "before_retraining": before})
     return result
 
 
@@ -127,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                "+-": "half_range", "points lost": "lost", "before retraining": "before_retraining"}
     show(f"Han et al. on {data.name}, means of {len(run.seeds)} seeds", means, columns, "+-: half the range")
     plans = QUICK if run.quick else PLANS
-    settings = {net: {"dense": plan[0].told(), "retraining": plan[1].told()} for net, plan in plans.items()}
+    settings = {net: {"rule": p.rule, "dense": p.dense.told(), "retrain": p.retrain.told()} for net, p in plans.items()}
     file = run.save(data, settings, {"paper": PAPER, "means": means, "rows": rows})
 
     def draw(axes: list[Any]) -> None:
