@@ -63,7 +63,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_process_holds_packed_weights_and_the_arena(model: Path, tune: str) -> None:
     script = SCRIPT.replace("{shape}", repr((1, CHANNELS, SIDE, SIDE)))
     command = [sys.executable, "-c", script, str(model), tune]
-    held = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    held = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=model.parent).stdout)
     needed = held["packed"] + held["arena"]
     # Scratch of a thread is bounded by L2; the interpreter itself grows a little.
     slack = 5 * MIB
@@ -81,7 +81,8 @@ def test_a_graph_holds_sparse_weights_compressed(model: Path) -> None:
         "    with open('/proc/self/statm') as f: return int(f.read().split()[1]) * 4096\n"
         "before = rss(); graph = sn.load(sys.argv[1]); print(rss() - before)"
     )
-    out = subprocess.run([sys.executable, "-c", script, str(model)], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", script, str(model)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=model.parent)
     assert int(out.stdout) < DENSE / 6
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from target_tools import FAKE_ADB, FAKE_SSH, ROOT, build_runner, script, sshd
+from target_tools import FAKE_ADB, FAKE_SSH, build_runner, script, sshd
 
 import sparsenet as sn
 from sparsenet import targets
@@ -182,8 +182,7 @@ def test_an_interrupt_stops_the_runner_and_cleans_up(device):
     script(device.parent / "ssh", FAKE_SSH)
     waits = script(device.parent / "waits", f"#!{sys.executable}\nimport time\ntime.sleep(120)\n")
     command = [sys.executable, "-m", "sparsenet", "bench", "net.snet", "--target", "ssh:x", "--runner", str(waits)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     pid = 0
     for _ in range(600):
         pids = list(device.glob("sparsenet.*/pid"))

@@ -20,7 +20,19 @@ def spatial(writer: Writer, node: _core.Node) -> list[int]:
 def max_pool(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
     a = node.attrs
     kept = {"kernel_shape": a["kernel"], "strides": a["stride"], "pads": a["padding"], "dilations": a["dilation"]}
-    writer.emit("MaxPool", inputs, output, ceil_mode=a["ceil_mode"], **kept)
+    writer.emit("MaxPool", inputs, output, ceil_mode=_ceil_mode(writer, node), **kept)
+
+
+def _ceil_mode(writer: Writer, node: _core.Node) -> int:
+    """1 only where it adds a window: rounding up, ONNX's shape inference counts windows that begin past the input."""
+    a, half = node.attrs, len(node.attrs["kernel"])
+    dilation = a.get("dilation") or [1] * half
+    for axis, (n, out) in enumerate(zip(spatial(writer, node), writer.graph.shape(node.output)[2:], strict=True)):
+        padded = n + a["padding"][axis] + a["padding"][half + axis]
+        floor = (padded - dilation[axis] * (a["kernel"][axis] - 1) - 1) // a["stride"][axis] + 1
+        if int(out or 0) > floor:
+            return 1
+    return 0
 
 
 @emits("AvgPool")
@@ -28,7 +40,8 @@ def avg_pool(writer: Writer, node: _core.Node, inputs: Sequence[str], output: st
     a = node.attrs
     kept = {"kernel_shape": a["kernel"], "strides": a["stride"]}
     if not a["divisor_override"]:
-        kept |= {"pads": a["padding"], "ceil_mode": a["ceil_mode"], "count_include_pad": a["count_include_pad"]}
+        kept |= {"pads": a["padding"], "ceil_mode": _ceil_mode(writer, node)}
+        kept |= {"count_include_pad": a["count_include_pad"]}
         writer.emit("AveragePool", inputs, output, **kept)
         return
     # Whole windows over an input that is padded beforehand: all divisors are then the kernel's size, to be replaced.

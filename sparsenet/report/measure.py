@@ -61,16 +61,18 @@ def measure(
 
 def _run(job: Path, timeout: float) -> tuple[list[dict[str, Any]], str]:
     """The lines of JSON that the child printed before it ended, and how it ended if it failed."""
-    command = [sys.executable, "-m", "sparsenet.report.child", str(job)]
+    # The parent's own path, so that a source tree in the working directory does not stand in for the installed package.
+    code = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from sparsenet.report.child import main; main()"
+    command = [sys.executable, "-c", code, str(job), json.dumps(sys.path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-        output, errors, code = done.stdout, done.stderr, done.returncode
+        output, errors, status = done.stdout, done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
         output = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
         return _parsed(output), f"took more than {timeout:.0f} s"
-    if code < 0:
-        return _parsed(output), f"crashed ({signal.Signals(-code).name})"
-    last = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {code}"
+    if status < 0:
+        return _parsed(output), f"crashed ({signal.Signals(-status).name})"
+    last = errors.strip().splitlines()[-1] if errors.strip() else f"exit code {status}"
     return _parsed(output), last[:300]
 
 
