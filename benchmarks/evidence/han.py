@@ -7,7 +7,8 @@ threshold is the paper's, q standard deviations of each layer's surviving weight
 bisection. That prunes LeNet-5's convolutions as hard as its big linear layer: 12-fold, the held-out error went from
 0.80 to 1.36 %. The paper tunes q by layer and keeps 66 % of the first convolution. One threshold for the magnitudes of
 all weights keeps 76 % of it by itself, at 0.76 % held-out error, so LeNet-5 gets that. All weights count, biases do
-not. Controls: 12-fold in one shot (LeNet-300-100), and the dense network trained on for as long as the one pruned 12-fold.
+not. Controls: 12-fold in one shot (LeNet-300-100), and the dense network trained on for as long as the one pruned
+12-fold.
 """
 
 from __future__ import annotations
