@@ -162,8 +162,7 @@ def test_a_peer_that_fails_is_told_and_skipped(how: str, tmp_path: Path, monkeyp
     code, told = FAILING[how]
     (tmp_path / "fake" / "onnxruntime").mkdir(parents=True)
     (tmp_path / "fake" / "onnxruntime" / "__init__.py").write_text(code)
-    paths = [str(tmp_path / "fake"), *sys.path]
-    monkeypatch.setenv("PYTHONPATH", ":".join(path for path in paths if path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "fake"), *sys.path])  # the child's as well
     study = small_study(methods={"weights": (0.9,)})
     records = run(study, tmp_path / "out", peers=["onnxruntime", "torch"], seconds=0.05, say=quiet).records
     for record in records.values():
