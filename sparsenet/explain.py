@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from sparsenet import _core
 from sparsenet.arrays import FloatArray, shape_text
-from sparsenet.errors import SparsenetIOError
+from sparsenet.atomic import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -127,7 +126,7 @@ class Explanation:
         }
         text = json.dumps(content, indent=1)
         if path is not None:
-            write_atomically(Path(path), text)
+            write_text(path, text)
         return text
 
     def __str__(self) -> str:
@@ -245,22 +244,7 @@ def write_trace(path: Path, profile: Profile, title: str) -> None:
         event = {"ph": "X", "name": step.node, "cat": step.family, "ts": 1e6 * begin, "dur": 1e6 * (end - begin)}
         events.append({**event, **ids, "args": args})
     content = {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"engine": title}}
-    write_atomically(path, json.dumps(content))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary file beside `path`, then rename: a reader never sees half a file."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise SparsenetIOError(f"cannot write '{path}': {error}") from None
+    write_text(path, json.dumps(content))
 
 
 def _shallow(step: Step) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import pytest
 import torch
 
 import sparsenet as sn
+from sparsenet.atomic import write_text
 from sparsenet.errors import FileFormatError, InvalidArgumentError, ShapeError, SparsenetError, SparsenetIOError
-from sparsenet.explain import write_atomically
 from sparsenet.reference import assert_close
 
 torch.set_num_threads(1)
@@ -547,7 +547,7 @@ class TestProfile:
             engine.profile(trace=tmp_path / "absent" / "trace.json")
         (tmp_path / "folder").mkdir()
         with pytest.raises(SparsenetIOError):
-            write_atomically(tmp_path / "folder", "text")
+            write_text(tmp_path / "folder", "text")
         assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sparsenet import atomic
 from sparsenet.arrays import FloatArray, TensorInfo
 
 
@@ -134,17 +133,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise CommandError(f"{path}: is a directory")
     if not path.parent.is_dir():
         raise CommandError(f"{path}: no such directory: {path.parent}")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with atomic.replacing(path) as temporary:
+        yield temporary
 
 
 def console(stderr: bool = False) -> Console:
