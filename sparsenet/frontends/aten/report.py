@@ -1,43 +1,18 @@
-"""What could not be converted: gathered over the whole program, told at once."""
+"""How an ATen node is called in the report of what could not be converted, and where it stands in the user's code."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 
 import torch
 from torch import fx
 
-from sparsenet.errors import UnsupportedOpError
+from sparsenet.frontends import report
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in \S+\n\s*(?P<code>[^\n]*)')
 _TORCH = os.path.dirname(torch.__file__)
 _LAYERS = ("torch.nn.modules.", "torch.nn.utils.parametrize.Parametrized")
-_SHOWN = 4
-
-
-@dataclass
-class Report:
-    """Nodes that failed, by operator and reason."""
-
-    failures: dict[tuple[str, str], list[fx.Node]] = field(default_factory=dict)
-
-    def add(self, node: fx.Node, reason: str) -> None:
-        self.failures.setdefault((str(node.target), reason), []).append(node)
-
-    def raise_if_any(self) -> None:
-        """Raises UnsupportedOpError with a line for each operator and reason."""
-        if not self.failures:
-            return
-        total = sum(len(nodes) for nodes in self.failures.values())
-        lines = [f"{total} node{'s' if total > 1 else ''} of the model cannot be imported:"]
-        for (op, reason), nodes in self.failures.items():
-            names = ", ".join(f"'{node_path(node)}'" for node in nodes[:_SHOWN])
-            more = ", ..." if len(nodes) > _SHOWN else ""
-            where = source_line(nodes[0])
-            lines.append(f"  {op} x{len(nodes)}: {reason}; {names}{more}{f' at {where}' if where else ''}")
-        raise UnsupportedOpError("\n".join(lines))
 
 
 def node_path(node: fx.Node) -> str:
@@ -59,3 +34,14 @@ def source_line(node: fx.Node) -> str:
     frames = list(_FRAME.finditer(node.meta.get("stack_trace") or ""))
     own = [f for f in frames if not f["file"].startswith(_TORCH) and not f["file"].startswith("torch/")]
     return f"{own[-1]['file']}:{own[-1]['line']}: `{own[-1]['code'].strip()}`" if own else ""
+
+
+class Report(report.Report[fx.Node]):
+    """Nodes that failed, by operator and reason."""
+
+    label = staticmethod(node_path)
+    where = staticmethod(source_line)
+
+    @staticmethod
+    def op(node: fx.Node) -> str:
+        return str(node.target)
