@@ -89,7 +89,7 @@ def prepared(request: pytest.FixtureRequest) -> Callable[[Case, int], tuple[Call
         try:
             return _prepared(case, engines, threads)
         except CaseError as error:
-            pytest.skip(str(error))
+            pytest.skip(str(error))  # says what to install, such as the package of trained weights
 
     return get
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,14 +81,14 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
     model: nn.Module = trained
 
     def row(number: int) -> dict[str, Any]:
-        small = trim(copy.deepcopy(model), sizes[number], data.valid)  # type: ignore[arg-type]
+        small = trim(copy.deepcopy(model), sizes[number], data.valid)
         before = errors(small, data)["test_error"]
         train(small, data.train, retrain, seed + 100 * (number + 1))
         return {"before": before, **errors(small, data), "parameters": prune.parameters(small),
                 "state": small.state_dict()}
 
     for number, size in enumerate(sizes):
-        told = dict(run.step(f"apoz/{size[0]}-{size[1]}-{seed}", settings, lambda number=number: row(number)))  # type: ignore[misc]
+        told = dict(run.step(f"apoz/{size[0]}-{size[1]}-{seed}", settings, partial(row, number)))
         model = LeNet5Relu((20, *size))
         model.load_state_dict(told.pop("state"))
         model.eval()
@@ -107,7 +108,7 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
     if not run.args.controls:
         return rows
     for scratch, name in ((False, "20-50-500-10, trained on"), (True, f"20-{sizes[-1][0]}-{sizes[-1][1]}-10, scratch")):
-        told = run.step(f"apoz/control-{scratch}-{seed}", settings, lambda scratch=scratch: control(scratch))  # type: ignore[misc]
+        told = run.step(f"apoz/control-{scratch}-{seed}", settings, partial(control, scratch))
         rows.append({"network": name, "seed": seed, "compression": smallest if scratch else 1.0, **told})
     return rows
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.evidence.data import Data
@@ -45,7 +46,7 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
     for way in WAYS:
         for k in SHARES[1::4] if run.quick else SHARES:
             settings = {"dense": dense.told(), "retrain": retrain.told()}
-            told = run.step(f"sweep/{way}-{k}-{seed}", settings, lambda way=way, k=k: pruned(way, k))  # type: ignore[misc]
+            told = run.step(f"sweep/{way}-{k}-{seed}", settings, partial(pruned, way, k))
             rows.append({"way": way, "k": k, "seed": seed, **told})
     return rows
 

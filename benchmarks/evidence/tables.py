@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,10 +102,11 @@ def filled(text: str, results: Path) -> str:
         told = json.loads(file.read_text(encoding="utf-8"))
         if told["quick"]:
             raise SystemExit(f"{file} is of a --quick run, which shows nothing; run it whole")
-        marks = re.compile(rf"(<!-- evidence: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not marks.search(text):
+        head, mark, rest = text.partition(f"<!-- evidence: {name} -->\n")
+        _, end, tail = rest.partition("<!-- end -->")
+        if not (mark and end):
             raise SystemExit(f"the document has no marks for {name}")
-        text = marks.sub(lambda match, told=told: match[1] + block(name, told) + match[2], text)  # type: ignore[misc]  # noqa: B023
+        text = head + mark + block(name, told) + end + tail
     return text
 
 

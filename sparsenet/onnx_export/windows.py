@@ -102,8 +102,7 @@ def resize(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str)
         mode = {"mode": "linear", "coordinate_transformation_mode": corners}
     pairs = list(zip(size, a["output"], a["scale"], strict=True))
     if a["align_corners"] or all(abs(n / out - step) <= 1e-6 * step for n, out, step in pairs):
-        x = writer.graph.shape(node.inputs[0])  # type: ignore[arg-type]
-        axes = list(range(2, len(x)))
+        axes = list(range(2, 2 + len(size)))
         writer.emit("Resize", [*inputs, "", "", writer.ints(f"{output}.sizes", a["output"])], output, axes=axes, **mode)
         return
     if any(floor(n / step) != out for n, out, step in pairs):

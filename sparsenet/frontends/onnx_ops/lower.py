@@ -10,7 +10,16 @@ import numpy as np
 import onnx
 
 from sparsenet.errors import GraphError, ShapeError, UnsupportedOpError
-from sparsenet.frontends.onnx_ops import fold, layers, layout, pointwise, reduce, resize, slices, windows  # noqa: F401
+from sparsenet.frontends.onnx_ops import (  # noqa: F401 - some only fill the table of ops
+    fold,
+    layers,
+    layout,
+    pointwise,
+    reduce,
+    resize,
+    slices,
+    windows,
+)
 from sparsenet.frontends.onnx_ops.call import Call
 from sparsenet.frontends.onnx_ops.fold import FOLDS, Room
 from sparsenet.frontends.onnx_ops.gelu import Gelus

@@ -35,7 +35,8 @@ def resize(call: Call) -> str:
     axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
     if call.get("antialias", 0) or call.get("exclude_outside", 0):
         raise Unsupported("antialias and exclude_outside")
-    if (factors is None) == (sizes is None) or len(axes) != len(factors if sizes is None else sizes):  # type: ignore[arg-type]
+    given = [each for each in (factors, sizes) if each is not None]
+    if len(given) != 1 or len(given[0]) != len(axes):
         raise Unsupported("needs one scale or one size for each axis")
     if sizes is not None and call.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Unsupported("keep_aspect_ratio_policy")
