@@ -129,7 +129,7 @@ struct Engine::Impl {
     for (const StepInfo& info : infos) linear += info.op == op_name(Op::Linear) ? info.packed_bytes : 0;
     if (linear > memory.arena_bytes || memory.arena_bytes == 0) return;
     const std::size_t caches = l2_bytes() * static_cast<std::size_t>(options.threads);
-    slice = std::max<std::int64_t>(options.batch, static_cast<std::int64_t>(caches / memory.arena_bytes));
+    slice = std::max<std::int64_t>(1, static_cast<std::int64_t>(caches / memory.arena_bytes));
   }
 
   // Of the free ones: one that need not grow, then one of this thread's, then of this batch size; the latest of equals.
