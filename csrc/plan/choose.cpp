@@ -13,7 +13,7 @@ namespace {
 constexpr double kSegmentCycles = 6;  // one row block in one k-block: its row, start and end, the loop's set-up
 constexpr double kSumCycles = 1.5;    // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
 constexpr double kFarLoad = 0.7;      // more for a panel vector from L2 than from L1
-constexpr double kRunCycles = 6;      // a run of an image row copied to the band, or of the band to a panel row
+constexpr double kRunCycles = 6;      // a run of an image row copied to the strip, or of the strip to a panel row
 constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for weights and sums on their way
 constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
 constexpr double kStripShare = 0.25;  // of L2 for the strip of padded input, read once for each tap
@@ -25,7 +25,7 @@ constexpr int kLinearBlock = 4096;
 double fma_bound(int br, int bc, int r, double far) {
   const double fma = br * bc * r / 2.0;
   const double loads = (1 + bc * (r + br)) / 2.0 + far * kFarLoad * bc * r;
-  const double chain = br * r < 4 ? 2.0 * bc : 0;  // even two sets of accumulators then wait for their own latency
+  const double chain = br * r < 4 ? 2.0 * bc : 0;  // so few accumulators wait for their own latency
   return std::max({fma, loads, chain});
 }
 
