@@ -88,10 +88,11 @@ std::int64_t BlockCounts::of(int br, int bc) const {
 
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) {
   BlockCounts counts;
+  const Occupied occupied(w, q.groups, q.M, q.K);
   for (const PanelVariant& v : panel_variants(isa)) {
     const auto same = [&](const BlockCounts::Row& row) { return row.br == v.br && row.bc == v.bc; };
     if (!v.sparse || std::any_of(counts.rows.begin(), counts.rows.end(), same)) continue;
-    counts.rows.push_back({v.br, v.bc, count_blocks(w, q.groups, q.M, q.K, v.br, v.bc)});
+    counts.rows.push_back({v.br, v.bc, occupied.count(v.br, v.bc)});
   }
   return counts;
 }

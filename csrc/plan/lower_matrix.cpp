@@ -199,7 +199,7 @@ Step Builder::build(const Candidate& c) const {
     }
   }
   std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
-  if (v.sparse && chunks > 1) entries = count_row_blocks(w, q.groups, q.M, q.K, v.br, v.bc);
+  if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
   layer->chunk = split_rows(entries, chunks);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);

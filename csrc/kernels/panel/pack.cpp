@@ -11,63 +11,73 @@ namespace {
 // Vector kernels may read one vector past a row's last entry: see spmv/generic.h.
 constexpr std::size_t kOverread = 64;
 
-// Which columns of a row block hold a nonzero, as one byte each: a loop the compiler vectorises, where asking block by
-// block took most of compile().
-class RowBlock {
- public:
-  RowBlock(const float* w, int M, int K, int br) : w_(w), M_(M), K_(K), br_(br), any_(static_cast<std::size_t>(K)) {}
-
-  const std::uint8_t* columns(int m0, int k0, int k1) {
-    std::memset(any_.data(), 0, static_cast<std::size_t>(k1 - k0));
-    std::uint8_t* const any = any_.data();
-    for (int m = m0; m < std::min(m0 + br_, M_); ++m) {
-      const float* row = w_ + static_cast<std::int64_t>(m) * K_ + k0;
-      for (int k = 0; k < k1 - k0; ++k) any[k] |= static_cast<std::uint8_t>(row[k] != 0.0f);
-    }
-    return any;
+bool any_bit(const std::uint64_t* bits, int begin, int end) {
+  for (int k = begin; k < end; ++k) {
+    if (bits[k / 64] >> (k % 64) & 1) return true;
   }
+  return false;
+}
 
- private:
-  const float* w_;
-  int M_, K_, br_;
-  std::vector<std::uint8_t> any_;
-};
-
-// Column blocks of `any` [0, n) that hold a nonzero.
-std::int64_t count_columns(const std::uint8_t* any, int n, int bc) {
+// Entries of a row of blocks: groups of bc columns that hold a nonzero.
+std::int64_t count_groups(const std::uint64_t* bits, std::int64_t words, int K, int bc) {
   std::int64_t count = 0;
-  int k = 0;
-  for (; k + bc <= n; k += bc) {
-    std::uint8_t seen = 0;
-    for (int j = 0; j < bc; ++j) seen |= any[k + j];
-    count += seen;
+  if (64 % bc == 0) {  // no group spans two words: gather each group's bits in its first, and count those
+    const std::uint64_t firsts = bc == 64 ? 1 : ~std::uint64_t{0} / ((std::uint64_t{1} << bc) - 1);
+    for (std::int64_t i = 0; i < words; ++i) {
+      std::uint64_t x = bits[i];
+      for (int s = 1; s < bc; s *= 2) x |= x >> s;
+      count += __builtin_popcountll(x & firsts);
+    }
+    return count;
   }
-  std::uint8_t seen = 0;
-  for (; k < n; ++k) seen |= any[k];
-  return count + seen;
+  for (int k = 0; k < K; k += bc) count += any_bit(bits, k, std::min(k + bc, K));
+  return count;
 }
 
 }  // namespace
 
-std::vector<std::int64_t> count_row_blocks(const float* w, int groups, int M, int K, int br, int bc) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>((M + br - 1) / br));
-  for (int g = 0; g < groups; ++g) {
-    RowBlock block(w + static_cast<std::int64_t>(g) * M * K, M, K, br);
-    for (int m = 0; m < M; m += br) counts[m / br] += count_columns(block.columns(m, 0, K), K, bc);
+Occupied::Occupied(const float* w, int groups, int M, int K)
+    : groups_(groups), M_(M), K_(K), words_((K + 63) / 64), bits_(static_cast<std::size_t>(groups) * M * words_) {
+  std::uint64_t* to = bits_.data();
+  for (std::int64_t row = 0; row < static_cast<std::int64_t>(groups) * M; ++row, w += K) {
+    for (int k = 0; k < K; k += 64, ++to) {
+      const int n = std::min(64, K - k);
+      std::uint64_t word = 0;
+      for (int j = 0; j < n; ++j) word |= static_cast<std::uint64_t>(w[k + j] != 0.0f) << j;
+      *to = word;
+    }
+  }
+}
+
+const std::uint64_t* Occupied::row_block(int g, int m, int br, std::vector<std::uint64_t>& merged) const {
+  const std::uint64_t* first = bits_.data() + (static_cast<std::int64_t>(g) * M_ + m) * words_;
+  if (br == 1) return first;
+  merged.assign(first, first + words_);
+  for (int i = 1; i < br && m + i < M_; ++i) {
+    for (std::int64_t j = 0; j < words_; ++j) merged[j] |= first[i * words_ + j];
+  }
+  return merged.data();
+}
+
+std::vector<std::int64_t> Occupied::count_rows(int br, int bc) const {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>((M_ + br - 1) / br));
+  std::vector<std::uint64_t> merged;
+  for (int g = 0; g < groups_; ++g) {
+    for (int m = 0; m < M_; m += br) counts[m / br] += count_groups(row_block(g, m, br, merged), words_, K_, bc);
   }
   return counts;
 }
 
-std::int64_t count_blocks(const float* w, int groups, int M, int K, int br, int bc) {
-  const std::vector<std::int64_t> counts = count_row_blocks(w, groups, M, K, br, bc);
+std::int64_t Occupied::count(int br, int bc) const {
+  const std::vector<std::int64_t> counts = count_rows(br, bc);
   return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
 }
 
 namespace {
 
 // Writes the entries of row block m / br in columns [k0, k1) and returns how many there are.
-std::uint32_t pack_segment(const float* a, int M, int K, int br, int bc, int m, int k0, int k1, RowBlock& block,
-                           std::uint16_t* index, float* value) {
+std::uint32_t pack_segment(const float* a, int M, int K, int br, int bc, int m, int k0, int k1,
+                           const std::uint64_t* occupied, std::uint16_t* index, float* value) {
   std::uint32_t e = 0;
   if (br * bc == 1) {  // without a branch an element: written in any case, kept if not zero
     const float* row = a + static_cast<std::int64_t>(m) * K;
@@ -78,9 +88,8 @@ std::uint32_t pack_segment(const float* a, int M, int K, int br, int bc, int m, 
     }
     return e;
   }
-  const std::uint8_t* any = block.columns(m, k0, k1);
   for (int k = k0; k < k1; k += bc) {
-    if (count_columns(any + (k - k0), std::min(bc, k1 - k), bc) == 0) continue;
+    if (!any_bit(occupied, k, std::min(k + bc, k1))) continue;
     float* v = value + static_cast<std::int64_t>(e) * br * bc;
     index[e++] = static_cast<std::uint16_t>(k - k0);
     for (int j = 0; j < bc; ++j) {
@@ -99,7 +108,8 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
                                           const std::vector<std::int32_t>& chunk) {
   auto out = std::make_shared<PackedMatrix>();
   const int row_blocks = (M + br - 1) / br, k_blocks = (K + kc - 1) / kc;
-  out->entries = count_blocks(w, groups, M, K, br, bc);
+  const Occupied occupied(w, groups, M, K);
+  out->entries = occupied.count(br, bc);
   const std::size_t segments = static_cast<std::size_t>(groups) * row_blocks * k_blocks;
   out->start = AlignedBuffer((segments + 1) * sizeof(std::uint32_t));
   out->row = AlignedBuffer(segments * sizeof(std::uint32_t));
@@ -116,11 +126,11 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
   std::vector<std::uint16_t> unsorted_index;
   std::vector<float> unsorted_value;
   std::vector<std::uint32_t> first(1), place;
+  std::vector<std::uint64_t> merged;
   const std::size_t most = static_cast<std::size_t>((kc + bc - 1) / bc);
   std::uint32_t e = 0;
   for (int g = 0; g < groups; ++g) {
     const float* a = w + static_cast<std::int64_t>(g) * M * K;
-    RowBlock block(a, M, K, br);
     for (int kb = 0; kb < k_blocks; ++kb) {
       const int k0 = kb * kc, k1 = std::min(k0 + kc, K);
       for (std::size_t c = 0; c + 1 < chunk.size(); ++c) {
@@ -133,8 +143,9 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
             unsorted_index.resize(2 * (at + most + 1));
             unsorted_value.resize(unsorted_index.size() * br * bc);
           }
-          const std::uint32_t n = pack_segment(a, M, K, br, bc, rb * br, k0, k1, block, unsorted_index.data() + at,
-                                               unsorted_value.data() + at * br * bc);
+          const std::uint32_t n =
+              pack_segment(a, M, K, br, bc, rb * br, k0, k1, occupied.row_block(g, rb * br, br, merged),
+                           unsorted_index.data() + at, unsorted_value.data() + at * br * bc);
           first[rb - rb0 + 1] = first[rb - rb0] + n;
           ++place[n];
         }

@@ -1,6 +1,7 @@
 // Dense weights with zeros in them -> PackedWeights.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -23,8 +24,23 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
                                           const std::vector<std::int32_t>& chunk);
 std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc);
 
-// Blocks of br x bc that hold a nonzero: in each row block, over all groups; and in all.
-std::vector<std::int64_t> count_row_blocks(const float* w, int groups, int M, int K, int br, int bc);
-std::int64_t count_blocks(const float* w, int groups, int M, int K, int br, int bc);
+// Where a weight w[groups][M][K] is not zero, a bit each: read once, then every block shape is counted by words. Asking
+// the floats block by block took most of compile().
+class Occupied {
+ public:
+  Occupied(const float* w, int groups, int M, int K);
+
+  // Blocks of br x bc that hold a nonzero: in each row block, over all groups; and in all.
+  std::vector<std::int64_t> count_rows(int br, int bc) const;
+  std::int64_t count(int br, int bc) const;
+
+  // The columns where rows [m, m + br) of a group hold a nonzero, K bits; kept in `merged` where br > 1.
+  const std::uint64_t* row_block(int g, int m, int br, std::vector<std::uint64_t>& merged) const;
+
+ private:
+  int groups_, M_, K_;
+  std::int64_t words_;
+  std::vector<std::uint64_t> bits_;
+};
 
 }  // namespace sn
