@@ -58,6 +58,9 @@ SN_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }
 SN_INLINE V div(V a, V b) { return {_mm256_div_ps(a.v, b.v)}; }
 SN_INLINE V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 SN_INLINE V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }
+SN_INLINE V nan_max(V a, V b) {  // max takes b where either is NaN; all bits set is a NaN, too
+  return {_mm256_or_ps(_mm256_max_ps(a.v, b.v), _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))};
+}
 SN_INLINE V min(V a, V b) { return {_mm256_min_ps(a.v, b.v)}; }
 SN_INLINE V abs(V a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 SN_INLINE V sqrt(V a) { return {_mm256_sqrt_ps(a.v)}; }

@@ -60,6 +60,9 @@ SN_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
 SN_INLINE V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
 SN_INLINE V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 SN_INLINE V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }
+SN_INLINE V nan_max(V a, V b) {  // max takes b where either is NaN
+  return {_mm512_mask_mov_ps(_mm512_max_ps(a.v, b.v), _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};
+}
 SN_INLINE V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }
 SN_INLINE V abs(V a) { return {_mm512_abs_ps(a.v)}; }
 SN_INLINE V sqrt(V a) { return {_mm512_sqrt_ps(a.v)}; }

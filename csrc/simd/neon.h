@@ -59,6 +59,7 @@ SN_INLINE V mul(V a, V b) { return {vmulq_f32(a.v, b.v)}; }
 SN_INLINE V div(V a, V b) { return {vdivq_f32(a.v, b.v)}; }
 SN_INLINE V fma(V a, V b, V c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 SN_INLINE V max(V a, V b) { return {vmaxq_f32(a.v, b.v)}; }
+SN_INLINE V nan_max(V a, V b) { return max(a, b); }  // NEON passes a NaN on
 SN_INLINE V min(V a, V b) { return {vminq_f32(a.v, b.v)}; }
 SN_INLINE V abs(V a) { return {vabsq_f32(a.v)}; }
 SN_INLINE V sqrt(V a) { return {vsqrtq_f32(a.v)}; }

@@ -40,6 +40,7 @@ SN_INLINE V mul(V a, V b) { return {a.v * b.v}; }
 SN_INLINE V div(V a, V b) { return {a.v / b.v}; }
 SN_INLINE V fma(V a, V b, V c) { return {a.v * b.v + c.v}; }  // a*b + c; one rounding where the ISA has it
 SN_INLINE V max(V a, V b) { return {a.v > b.v ? a.v : b.v}; }  // b where either is NaN
+SN_INLINE V nan_max(V a, V b) { return {a.v > b.v || a.v != a.v ? a.v : b.v}; }  // NaN where either is
 SN_INLINE V min(V a, V b) { return {a.v < b.v ? a.v : b.v}; }
 SN_INLINE V abs(V a) { return {std::fabs(a.v)}; }
 SN_INLINE V sqrt(V a) { return {std::sqrt(a.v)}; }

@@ -1,6 +1,5 @@
 // Pooling, written once over V. Contract: pool.h.
 #include "kernels/pool/pool.h"
-#include "simd/nan_max.h"
 #include "simd/phases.h"
 
 namespace sn {
@@ -14,7 +13,12 @@ struct Max {
     for (int i = 0; i < n; ++i) a = nan_max(a, set1(p[i]));
     return a;
   }
-  static float across(V a) { return nan_hmax(a); }
+  static float across(V a) {
+    float lanes[VL];
+    store(lanes, a);
+    for (int i = 1; i < VL; ++i) a = nan_max(a, set1(lanes[i]));
+    return hmax(nan_max(a, set1(lanes[0])));
+  }
 };
 struct Sum {
   static V identity() { return zero(); }
