@@ -216,6 +216,16 @@ def test_units_go_by_the_norm_of_their_weights_with_their_biases() -> None:
     assert len(dead(by_name[10])) == 3
 
 
+@pytest.mark.parametrize(("criterion", "power"), [("l1", 1.0), ("l2", 2.0)])
+def test_units_take_a_criterion(criterion: str, power: float) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():  # L1 norms 4, 3, 5; L2 norms 2, 3, 5: the smallest of one is not that of the other
+        model[0].weight.copy_(torch.tensor([[1.0, 1, 1, 1], [3, 0, 0, 0], [5, 0, 0, 0]]))
+    norms = model[0].weight.detach().norm(power, dim=1)
+    assert dead(prune.units(model, 0.3, criterion=criterion)[0]) == [int(norms.argmin())]
+    assert int(norms.argmin()) == {"l1": 1, "l2": 0}[criterion]
+
+
 def test_bad_arguments_name_the_layer_and_the_remedy() -> None:
     model, bare, x = plain(), plain(norm=False), images()
     before = state(model)
@@ -230,6 +240,8 @@ def test_bad_arguments_name_the_layer_and_the_remedy() -> None:
         prune.filters(model, {"conv9": 0.5})
     with pytest.raises(ValueError, match="conv9"):
         prune.filters(model, 0.5, skip=["conv9"])
+    with pytest.raises(ValueError, match="criterion is one of l1, l2, fpgm; not 'apoz'"):
+        prune.units(model, 0.5, criterion="apoz")
     with pytest.raises(ValueError, match="no linear layer 3; there are 10, 12"):
         prune.units(model, 0.5, layers=["3"])
     with pytest.raises(ValueError, match=r"bn_scale .* 0 has none: put skip=\['0'\]"):
