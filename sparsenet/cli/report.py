@@ -45,6 +45,14 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=positive_float, default=3.0, help="of timing a run (default 3)")
     parser.add_argument("--loss", type=positive_float, default=1.0, help="points of accuracy that count as equal")
     parser.add_argument("--out", type=Path, default=Path("sparsenet-report"), help="folder for all files")
+    parser.add_argument(
+        "--device",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what `sparsenet bench --target ... --json` printed, to be shown as well; once for each file",
+    )
     parser.add_argument("--fresh", action="store_true", help="do not continue what the folder holds")
     parser.add_argument("--render", action="store_true", help="only write the page of what the folder holds")
     add_json(parser)
@@ -53,11 +61,13 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     try:
+        from sparsenet.report import devices
         from sparsenet.report.run import run as work
         from sparsenet.report.store import read
         from sparsenet.report.write import write
     except ImportError as error:
         raise CommandError(f"this needs more packages ({error}): pip install 'sparsenet[report]'") from None
+    measured = [devices.read(path) for path in args.device]  # what is wrong with a file shows before the work begins
     if not args.render:
         options = {name: getattr(args, name) for name in ("threads", "batch", "seconds", "fresh")}
         try:
@@ -65,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"sparsenet report: interrupted; the same command continues {args.out}", file=sys.stderr)
             raise
+    if measured:
+        devices.add(args.out, measured)
     files = write(args.out, args.loss / 100)
     if args.json:
         print_json(read(args.out))

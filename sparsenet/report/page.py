@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from sparsenet.report import plots, plots_layers
+from sparsenet.report import devices, plots, plots_layers
 from sparsenet.report.analysis import DENSE, OURS, Point, answer, at_equal_accuracy, fastest_dense_engine, points
 from sparsenet.report.store import finite
-from sparsenet.report.tables import Table, all_tables, milliseconds
+from sparsenet.report.tables import Table, engines, equal, failures, milliseconds, runs
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1c1c1c; --soft: #666; --line: #ddd; --bar: #b9d4e8; }
@@ -27,7 +27,7 @@ figure { margin: 0; } figure svg { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { border-bottom: 2px solid #999; font-weight: 600; vertical-align: bottom; }
-th.text, td.text { text-align: left; } td.wrap { white-space: normal; max-width: 40rem; }
+th.text, td.text { text-align: left; } td.wrap { white-space: normal; min-width: 18rem; max-width: 40rem; }
 tbody tr:hover { background: #f6f6f6; }
 details { margin: .3rem 0; border: 1px solid var(--line); border-radius: 4px; padding: .3rem .8rem; }
 summary { cursor: pointer; }
@@ -35,6 +35,14 @@ summary { cursor: pointer; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 """
+
+
+def all_tables(content: Mapping[str, Any], loss: float) -> list[Table]:
+    """Those that have rows, in their order on the page."""
+    found = points(content)
+    tables = [equal(found, loss), runs(content, found), engines(content, found)]
+    tables += [*devices.tables(content), failures(content)]
+    return [table for table in tables if table.rows]
 
 
 def page(content: Mapping[str, Any], loss: float = 0.01) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparsenet.report.analysis import OURS, Point, at_equal_accuracy, points
+from sparsenet.report.analysis import OURS, Point, at_equal_accuracy
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,6 @@ class Table:
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
-
-
-def all_tables(content: Mapping[str, Any], loss: float) -> list[Table]:
-    """Those that have rows."""
-    found = points(content)
-    tables = [equal(found, loss), runs(content, found), engines(content, found), failures(content)]
-    return [table for table in tables if table.rows]
 
 
 def percent(share: float | None) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from sparsenet.atomic import write_text
 from sparsenet.report.analysis import answer
-from sparsenet.report.page import page
+from sparsenet.report.page import all_tables, page
 from sparsenet.report.store import read
-from sparsenet.report.tables import all_tables, markdown
+from sparsenet.report.tables import markdown
 
 
 def write(folder: Path, loss: float = 0.01) -> list[Path]:
