@@ -151,13 +151,21 @@ def test_training_learns_keeps_masks_and_repeats_itself() -> None:
     assert torch.equal(model(digits.test.x), again(digits.test.x))
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all scripts, which start from the same dense networks."""
+    return tmp_path_factory.mktemp("cache")
+
+
 SCRIPTS = ("han", "apoz", "sweep", "lottery", "criteria", "sensitivity")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_script_runs_and_resumes(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_script_runs_and_resumes(
+    name: str, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = import_module(f"benchmarks.evidence.{name}")
-    options = ["--quick", "--seeds", "1", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+    options = ["--quick", "--seeds", "1", "--out", str(tmp_path / "out"), "--cache", str(cache)]
     more = {"criteria": ["--nets", "vgg", "--latency", "--seconds", "0.1"], "apoz": ["--controls"]}
     options += more.get(name, [])
     script.main(options)

@@ -44,7 +44,7 @@ PLANS = {
     "lenet5": Plan(LENETS["lenet5"], Recipe(2, 1e-3), "magnitude", (12, 20, 30, 50)),
 }
 QUICK = {
-    "lenet300": Plan(QUICK_LENETS["lenet300"], Recipe(3, 1e-3, 32), "deviations", (4, 12), (12,)),
+    "lenet300": Plan(QUICK_LENETS["lenet300"], Recipe(1, 1e-3, 32), "deviations", (4, 12), (12,)),
     "lenet5": Plan(QUICK_LENETS["lenet5"], Recipe(1, 1e-3, 32), "magnitude", (12,)),
 }
 PAPER = {  # error in percent before and after, compression (tables 1 and 3)

@@ -19,7 +19,7 @@ from torch import nn
 
 from benchmarks.evidence.data import Batches, Data
 from benchmarks.evidence.nets import make
-from benchmarks.evidence.plots import curve, picture
+from benchmarks.evidence.plots import curve, log_axis, picture
 from benchmarks.evidence.run import Run, mean, restored, show, spread, start
 from benchmarks.evidence.training import Recipe, error, errors, train
 from sparsenet import prune
@@ -121,7 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 curve(ax, number, [p["remaining"] for p in points], [p[key] for p in points], way, half)
             if means[0][key] is not None:
                 ax.axhline(means[0][key], color="#999999", ls="--", lw=0.8, label="dense")
-            ax.set(xscale="log", xlabel="weights left, %", ylabel=label)
+            log_axis(ax)
+            ax.set(xlabel="weights left, %", ylabel=label)
             ax.invert_xaxis()
             ax.legend(fontsize=7, frameon=False)
         axes[1].set_title("until the dense net's held-out error", fontsize=9)

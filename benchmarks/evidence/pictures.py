@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.plots import COLORS, MARKERS, picture
+from benchmarks.evidence.plots import COLORS, MARKERS, log_axis, picture
 
 COSTS = (("macs", "million multiply-adds", 1e-6), ("bytes", ".snet, kB", 1e-3), ("latency_ms", "ms an image", 1.0))
 
@@ -30,7 +30,8 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
                     line = ":" if hollow else "-"
                     ax.plot(*zip(*points, strict=True), line, marker=MARKERS[number % len(MARKERS)], color=color,
                             ms=5, lw=1, label=method, **style)
-                ax.set(xlabel=label, ylabel="test accuracy, %", title=net, xscale="log")
+                log_axis(ax)
+                ax.set(xlabel=label, ylabel="test accuracy, %", title=net)
         axes[-1].legend(fontsize=6, frameon=False)
 
     picture(path, caption, len(nets) * len(costs), draw, 3.6, columns=len(costs))

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from sparsenet.cli.common import replacing
 
@@ -45,4 +46,12 @@ def times_axis(ax: Any, values: Sequence[float]) -> None:
     """A logarithmic axis of compressions, with plain numbers at these."""
     ax.set_xscale("log")
     ax.set_xticks(values, [f"{value:.0f}" for value in values])
+    ax.minorticks_off()
+
+
+def log_axis(ax: Any) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade; powers of ten take seconds to typeset."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.minorticks_off()

@@ -43,7 +43,7 @@ class Run:
 
     def data(self, name: str) -> data.Data:
         """The data set, or with --quick a few hundred digits in its place."""
-        return data.load("digits").head(512, 200) if self.quick else data.load(name, self.args.data)
+        return data.load("digits").head(256, 100) if self.quick else data.load(name, self.args.data)
 
     def step(self, key: str, settings: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """``work()``, or what it returned in an earlier run with the same settings: plain values and tensors."""

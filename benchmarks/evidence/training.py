@@ -36,7 +36,7 @@ class Recipe:
 
 # The LeNets as they are trained before pruning: han, apoz and sweep start from the same ones. Then with --quick.
 LENETS = {"lenet300": Recipe(8, decay=0.3), "lenet5": Recipe(5, decay=0.3)}
-QUICK_LENETS = {"lenet300": Recipe(6, batch=32), "lenet5": Recipe(2, batch=32)}
+QUICK_LENETS = {"lenet300": Recipe(3, batch=32), "lenet5": Recipe(1, batch=32)}
 
 
 def train(
