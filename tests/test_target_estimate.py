@@ -18,6 +18,7 @@ from sparsenet.targets.mca import cycles
 
 ROOT = Path(__file__).parent.parent
 ADD = "0000018b"  # add x0, x0, x1: its bytes as they stand in memory
+CALL = "00000094"  # bl
 
 # A run reads each of 2^17 numbers (1 MB, 2^14 lines) once, in a loop of a few instructions.
 STREAM = """
@@ -82,6 +83,14 @@ def test_a_chain_of_additions_takes_a_cycle_each(cpu):
     chain, twice = cycles([(ADD,) * 5, (ADD,) * 10], "aarch64", cpu)
     assert (chain, twice) == (pytest.approx(5, rel=0.05), pytest.approx(10, rel=0.05))
     assert cycles([("ffffffff", ADD)], "aarch64", cpu) == [pytest.approx(1, rel=0.05)]  # the unknown one is left out
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a55", "neoverse-n1"])
+def test_a_call_costs_no_more_than_a_branch(cpu):
+    """What the function takes is counted by its own blocks."""
+    needs_llvm()
+    [told] = cycles([(ADD,) * 5 + (CALL,)], "aarch64", cpu)
+    assert 5 <= told < 8
 
 
 def test_blocks_count_as_often_as_they_ran():
