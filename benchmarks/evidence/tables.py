@@ -27,6 +27,11 @@ def markdown(head: list[str], rows: list[list[Any]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])
 
 
+def half_range(told: Told, row: Told) -> str | None:
+    """One seed has no range."""
+    return f"{row['half_range']:.2f}" if len(told["seeds"]) > 1 else None
+
+
 def han(told: Told) -> str:
     rows = []
     for row in told["means"]:
@@ -35,7 +40,7 @@ def han(told: Told) -> str:
         error = error if row["way"] in ("dense", "iterative") else None
         lost = None if row["way"] == "dense" else f"{row['lost']:+.2f}"
         rows.append([row["net"], row["way"], f"{row['compression']:.1f}x", row["before_retraining"], row["test_error"],
-                     f"{row['half_range']:.2f}", lost, error])
+                     half_range(told, row), lost, error])
     head = ["net", "way", "fewer weights", "as pruned, error %", "retrained, error %", "half range", "lost", "paper"]
     return markdown(head, rows)
 
@@ -43,7 +48,7 @@ def han(told: Told) -> str:
 def apoz(told: Told) -> str:
     head = ["network", "compression", "trimmed, %", "paper", "retrained, %", "half range", "paper", "points lost"]
     return markdown(head, [[row["network"], row["compression"], row["before"], row["paper_before"], row["after"],
-                            row["half_range"], row["paper_after"], f"{row['lost']:+.2f}"] for row in told["means"]])
+                            half_range(told, row), row["paper_after"], f"{row['lost']:+.2f}"] for row in told["means"]])
 
 
 def sweep(told: Told) -> str:
@@ -59,7 +64,7 @@ def lottery(told: Told) -> str:
     levels = [row["remaining"] for row in told["means"] if row["way"] == "random mask"]
     kept = [row for row in told["means"]
             if row["way"] == "dense" or any(abs(row["remaining"] - level) < 0.1 for level in levels)]
-    rows = [[row["way"], f"{row['remaining']:.1f}", row["test_error"], row["half_range"],
+    rows = [[row["way"], f"{row['remaining']:.1f}", row["test_error"], half_range(told, row),
              None if row["iterations"] is None else round(row["iterations"]), row["reached"]] for row in kept]
     head = ["network", "weights left, %", "test error, %", "half range", "iterations to the dense net's held-out error",
             "seeds that get there"]
