@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     means = summary(rows := [row for seed in run.seeds for row in rows_of(run, data, seed)])
     columns = {"<network": "network", "compression": "compression", "trimmed, %": "before", "paper": "paper_before",
                "retrained, %": "after", "+-": "half_range", "paper ": "paper_after", "points lost": "lost"}
-    show(f"Test accuracy on {data.name}, means of {len(run.seeds)} seeds", means, columns, "+-: half the range")
+    show(f"Test accuracy on {data.name}, means of {run.seeds_told}", means, columns, "+-: half the range")
     dense, retrain = (QUICK_DENSE, QUICK_RETRAIN) if run.quick else (DENSE, RETRAIN)
     file = run.save(data, {"dense": dense.told(), "retrain": retrain.told()}, {"means": means, "rows": rows})
 
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         axes[0].set(xlabel="times fewer parameters", ylabel="test accuracy, %", title="LeNet-5 by APoZ, retrained")
         axes[0].legend(fontsize=7, frameon=False)
 
-    picture(file.with_suffix(".svg"), f"{data.name}, {len(run.seeds)} seeds, bars: half the range", 1, draw, 5.0)
+    picture(file.with_suffix(".svg"), f"{data.name}, {run.seeds_told}, bars: half the range", 1, draw, 5.0)
 
 
 if __name__ == "__main__":

@@ -182,11 +182,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     means = summary(rows)
     columns = {"<net": "net", "<method": "method", "ratio": "ratio", "as pruned, %": "before", "retrained, %": "after",
                "FLOPs, %": "macs_percent", "file, %": "bytes_percent", "ms": "latency_ms"}
-    show(f"Test accuracy on {data.name}, {len(run.seeds)} seed(s); costs against dense", means, columns)
+    show(f"Test accuracy on {data.name}, {run.seeds_told}; costs against dense", means, columns)
     settings = {net: {"dense": plan[0].told(), "retrain": plan[1].told()} for net, plan in PLANS.items()}
     kept = [{key: value for key, value in row.items() if key != "file"} for row in rows]
     file = run.save(data, {"slimming_strength": SLIMMING_STRENGTH, **settings}, {"means": means, "rows": kept})
-    criteria_picture(means, file.with_suffix(".svg"), f"{data.name}, {len(run.seeds)} seed(s)")
+    criteria_picture(means, file.with_suffix(".svg"), f"{data.name}, {run.seeds_told}")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     means = summary(rows)
     columns = {"<net": "net", "<way": "way", "fewer weights, x": "compression", "test error, %": "test_error",
                "+-": "half_range", "points lost": "lost", "before retraining": "before_retraining"}
-    show(f"Han et al. on {data.name}, means of {len(run.seeds)} seeds", means, columns, "+-: half the range")
+    show(f"Han et al. on {data.name}, means of {run.seeds_told}", means, columns, "+-: half the range")
     plans = QUICK if run.quick else PLANS
     settings = {net: {"rule": p.rule, "dense": p.dense.told(), "retrain": p.retrain.told()} for net, p in plans.items()}
     file = run.save(data, settings, {"paper": PAPER, "means": means, "rows": rows})
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ax.legend(fontsize=7, frameon=False)
 
     count = len(dict.fromkeys(row["net"] for row in means))
-    picture(file.with_suffix(".svg"), f"{data.name}, {len(run.seeds)} seeds, bars: half the range", count, draw)
+    picture(file.with_suffix(".svg"), f"{data.name}, {run.seeds_told}, bars: half the range", count, draw)
 
 
 if __name__ == "__main__":

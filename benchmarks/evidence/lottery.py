@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                "iterations": "iterations", "seeds that reach the dense error": "reached"}
     shown = [row for row in means if any(abs(row["remaining"] - c["remaining"]) < 0.1 or row["way"] == "dense"
                                          for c in means if c["way"] == "random mask")]
-    show(f"Lottery tickets on {data.name}, means of {len(run.seeds)} seeds", shown, columns, "+-: half the range")
+    show(f"Lottery tickets on {data.name}, means of {run.seeds_told}", shown, columns, "+-: half the range")
     file = run.save(data, recipe.told(), {"means": means, "rows": rows})
 
     def draw(axes: list[Any]) -> None:
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ax.legend(fontsize=7, frameon=False)
         axes[1].set_title("until the dense net's held-out error", fontsize=9)
 
-    caption = f"LeNet-300-100, {data.name}, {len(run.seeds)} seeds, {recipe.epochs} epochs a training"
+    caption = f"LeNet-300-100, {data.name}, {run.seeds_told}, {recipe.epochs} epochs a training"
     picture(file.with_suffix(".svg"), caption, 2, draw)
 
 

@@ -41,6 +41,10 @@ class Run:
     def seeds(self) -> range:
         return range(self.args.seeds)
 
+    @property
+    def seeds_told(self) -> str:
+        return "1 seed" if self.args.seeds == 1 else f"{self.args.seeds} seeds"
+
     def data(self, name: str) -> data.Data:
         """The data set, or with --quick a few hundred digits in its place."""
         return data.load("digits").head(256, 100) if self.quick else data.load(name, self.args.data)

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [row for seed in run.seeds for row in rows_of(run, data, seed)]
     means = summary(rows)
     columns = {"<way": "way", "k": "k", "as pruned, %": "before", "retrained, %": "after", "+-": "half_range"}
-    show(f"Test accuracy on {data.name}, means of {len(run.seeds)} seeds", means, columns, "+-: half the range")
+    show(f"Test accuracy on {data.name}, means of {run.seeds_told}", means, columns, "+-: half the range")
     dense, retrain = (QUICK_DENSE, QUICK_RETRAIN) if run.quick else (DENSE, RETRAIN)
     file = run.save(data, {"dense": dense.told(), "retrain": retrain.told()}, {"means": means, "rows": rows})
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ax.set(xlabel="share pruned of each hidden layer", ylabel="test accuracy, %", title=title, ylim=(0, 101))
             ax.legend(fontsize=8, frameon=False)
 
-    picture(file.with_suffix(".svg"), f"LeNet-300-100, {data.name}, {len(run.seeds)} seeds", 2, draw)
+    picture(file.with_suffix(".svg"), f"LeNet-300-100, {data.name}, {run.seeds_told}", 2, draw)
 
 
 if __name__ == "__main__":
