@@ -99,7 +99,7 @@ class Run:
             "settings": settings,
             **results,
         }
-        file: Path = self.args.out / f"{self.name}.json"
+        file: Path = self.args.out / f"{self.args.name or self.name}.json"
         with replacing(file) as temporary:
             temporary.write_text(json.dumps(_rounded(report), indent=1) + "\n", encoding="utf-8")
         return file
@@ -113,6 +113,7 @@ def start(name: str, doc: str | None, argv: Sequence[str] | None, seeds: int = 3
     parser.add_argument("--seeds", type=positive_int, default=seeds, help=f"how many (default {seeds})")
     parser.add_argument("--data", type=Path, help="folder of the data set (default: $SPARSENET_DATA, then as packaged)")
     parser.add_argument("--out", type=Path, default=Path("build/evidence"), help="for NAME.json and NAME.svg")
+    parser.add_argument("--name", help="of the files written (default: the script's)")
     parser.add_argument("--cache", type=Path, default=Path("build/evidence/cache"), help="trained weights, to resume")
     for option, given in options.items():
         parser.add_argument("--" + option.replace("_", "-"), **given)

@@ -86,7 +86,8 @@ def sensitivity(told: Told) -> str:
 
 
 TABLES: dict[str, Callable[[Told], str]] = {
-    "han": han, "apoz": apoz, "sweep": sweep, "lottery": lottery, "criteria": criteria, "sensitivity": sensitivity
+    "han": han, "han-lenet5": han, "apoz": apoz, "sweep": sweep, "lottery": lottery, "criteria": criteria,
+    "sensitivity": sensitivity
 }
 
 
