@@ -27,11 +27,11 @@ class Conv:
         kind = "depthwise" if self.groups > 1 else f"-> {self.filters}"
         return f"{self.channels} {kind} {self.window}x{self.window}/{self.stride} at {self.side}"
 
-    def build(self, zeros: float, seed: int = 0) -> tuple[sn.Graph, Array]:
+    def build(self, zeros: float, seed: int = 0, block: int = 1) -> tuple[sn.Graph, Array]:
         rng = np.random.default_rng(seed)
         depth = self.channels // self.groups
         # Pruners leave depthwise convolutions dense.
-        weight = _weight(rng, (self.filters, depth, self.window, self.window), zeros if depth > 1 else 0)
+        weight = _weight(rng, (self.filters, depth, self.window, self.window), zeros if depth > 1 else 0, block)
         graph = sn.Graph()
         inputs = [graph.add_input("x", (None, self.channels, self.side, self.side)), graph.add_constant("w", weight)]
         attrs = {"stride": [self.stride] * 2, "padding": [self.window // 2] * 4, "dilation": [1, 1], "act": "relu"}
@@ -49,10 +49,10 @@ class Linear:
     def __str__(self) -> str:
         return f"{self.inputs} -> {self.outputs} linear"
 
-    def build(self, zeros: float, seed: int = 0) -> tuple[sn.Graph, Array]:
+    def build(self, zeros: float, seed: int = 0, block: int = 1) -> tuple[sn.Graph, Array]:
         rng = np.random.default_rng(seed)
         graph = sn.Graph()
-        weight = graph.add_constant("w", _weight(rng, (self.outputs, self.inputs), zeros))
+        weight = graph.add_constant("w", _weight(rng, (self.outputs, self.inputs), zeros, block))
         x = graph.add_input("x", (None, self.inputs))
         graph.set_outputs([graph.add_node("Linear", [x, weight], {"act": "relu"}, "y")])
         return graph, rng.standard_normal((1, self.inputs), np.float32)
@@ -61,9 +61,11 @@ class Linear:
 Layer = Conv | Linear
 
 
-def _weight(rng: np.random.Generator, shape: tuple[int, ...], zeros: float) -> Array:
+def _weight(rng: np.random.Generator, shape: tuple[int, ...], zeros: float, block: int = 1) -> Array:
+    """Zeros at random places, or as blocks of so many successive outputs."""
     weight = rng.standard_normal(shape, np.float32)
-    weight[rng.random(shape) < zeros] = 0
+    dropped = rng.random((-(-shape[0] // block), *shape[1:])) < zeros
+    weight[np.repeat(dropped, block, axis=0)[: shape[0]]] = 0
     return weight
 
 
