@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.arm.marks import put
+from benchmarks.arm.micro import row
+from benchmarks.arm.micro import table as kernels_table
 from benchmarks.arm.validate import Point, table
 from sparsenet.targets import TargetError
 from sparsenet.targets.blocks import Caches, Counts, count
@@ -105,14 +108,14 @@ def test_estimate_of_a_real_layer(tmp_path):
     runner = os.environ.get("SPARSENET_AARCH64_RUNNER", "")
     if not runner or not shutil.which("qemu-aarch64"):
         pytest.skip("needs qemu-aarch64 and SPARSENET_AARCH64_RUNNER, the path of a static sparsenet-run for aarch64")
-    from benchmarks.arm.validate import network
+    from benchmarks.layers import Conv
 
     plugin = tmp_path / "plugin.so"
     source = str(ROOT / "benchmarks/arm/plugin.c")
     subprocess.run(["cc", "-O2", "-fPIC", "-shared", "-o", str(plugin), source], check=True)
     found = []
     for zeros in (0.0, 0.9):
-        network((16, 32, 14, 1), zeros).save(tmp_path / "net.snet")
+        Conv(16, 32, 1, 1, 14).build(zeros)[0].save(tmp_path / "net.snet")
         command = [runner, str(tmp_path / "net.snet"), "--tune", "0"]
         qemu = ["qemu-aarch64", "-cpu", "cortex-a76"]
         found.append(estimate(qemu, plugin, CORES["cortex-a55"], command))
@@ -126,14 +129,43 @@ def test_estimate_of_a_real_layer(tmp_path):
 
 def test_the_table_counts_what_the_ranges_claim():
     points = [
-        Point("a", 0.0, 100.0, 90.0, 110.0, 1, 1),
-        Point("a", 0.5, 50.0, 60.0, 80.0, 1, 1),  # below its range, yet rightly faster
-        Point("a", 0.9, 49.0, 61.0, 75.0, 1, 1),  # not apart from the one before
-        Point("b", 0.0, 10.0, 20.0, 21.0, 1, 1),
-        Point("b", 0.5, 12.0, 15.0, 16.0, 1, 1),  # wrongly faster
+        Point("a", 0.0, 90.0, 110.0, 100.0, "gemm_6x2_avx2"),
+        Point("a", 0.5, 60.0, 80.0, 50.0, "spmm_1x1_r8_avx2"),  # below its range, yet rightly faster
+        Point("a", 0.9, 61.0, 75.0, 49.0, "spmm_1x1_r8_avx2", 4),  # not apart from the one before
+        Point("b", 0.0, 20.0, 21.0, 10.0, "gemm_6x2_avx2"),
+        Point("b", 0.5, 15.0, 16.0, 12.0, "spmm_1x1_r8_avx2"),  # wrongly faster
     ]
     text = table(points)
-    assert "| a | 0% | 100 | 90 to 110 | -10% | within |" in text
-    assert "at 1 of 5 points" in text
-    assert "Of 4 pairs of densities of a layer the ranges are apart for 3, and say rightly which is faster" in text
+    assert "| a | 0% | `gemm_6x2_avx2` | 100 | 90 to 110 | -10% | within |" in text
+    assert "| a | 90%, 4x1 | `spmm_1x1_r8_avx2` | 49 | 61 to 75 | +24% | below |" in text
+    assert "| gemm | 2 | 55% | -10% | +100% | 1 |" in text
+    assert "| all | 5 | 24% | -10% | +100% | 1 |" in text
+    assert "Of 4 pairs of variants of a layer the ranges are apart for 3, and say rightly which is faster" in text
     assert "faster for 2 of them" in text
+    # Speed-ups: 1.5 for 2, 90/61 for 100/49, and 4/3 for 5/6, whose winner is the other.
+    assert "by the lower ends: median error 28%, largest 60%; the winner wrong for 1 of 3." in text
+
+
+def test_tables_go_between_their_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- t begins -->\nold\n<!-- t ends -->\nb\n")
+    put(page, "t", "new")
+    assert page.read_text() == "a\n<!-- t begins -->\nnew\n<!-- t ends -->\nb\n"
+    with pytest.raises(ValueError, match="expected <!-- u begins -->"):
+        put(page, "u", "new")
+    page.write_text("<!-- t begins -->")
+    with pytest.raises(ValueError, match="once each"):
+        put(page, "t", "new")
+
+
+def test_executed_instructions_are_sorted():
+    """Half the FMAs here are useful; the block with most FMAs is the inner one."""
+    needs_llvm()
+    load, fma = "0000c03d", "20cc224e"  # ldr q0, [x0]; fmla v0.4s, v1.4s, v2.4s
+    counts = Counts({(load, fma, fma): 10.0, (load, ADD): 5.0}, 0, 6.0, 0)
+    found = row(counts, 10.0)
+    assert (found.inner, found.loads, found.instructions) == ((2, 3, 1), 15.0, 40.0)
+    assert found.inner_cycles[0] > 1  # two FMAs that need each other
+    cells = kernels_table([("l", "0%", "k", found)]).splitlines()[-1].split(" | ")
+    assert cells[:6] == ["| l", "0%", "`k`", "2", "1.50", "0.50"]
+    assert cells[8:11] == ["4.00", "1.50", "0.60"]
