@@ -169,3 +169,23 @@ def test_what_bench_prints_is_what_the_report_reads(folder: Path, capsys: pytest
         assert row[0] == of["name"]
         assert float(row[2]) == pytest.approx(of["median_ms"], abs=6e-4)
         assert float(row[4]) == pytest.approx(of["p99_ms"], abs=6e-4 if of["p99_ms"] < 10 else 0.06)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_bench_measures_all_runs_of_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = read(Path("out"))
+    content["records"] = {"dense": {"error": "no"}, "weights 0.5": {"error": "no", "accuracy": 0.875}, "nm 0.5": {}}
+    Path("out/report.json").write_text(json.dumps(content))
+    runner = ["--runner", str(build_runner(folder)), "--target", "local"]
+    quick = ["--rounds", "1", "--cooldown", "0.01", "--seconds", "0.01", "--no-tune", "--json"]
+    assert main(["bench", "out", *runner, *quick]) == 1
+    assert "out: this report has no networks" in capsys.readouterr().err
+    for name in ("dense", "weights-0.5"):
+        shutil.copy("net.snet", f"out/{name}.snet")
+    assert main(["bench", "out", *runner, *quick]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [of["name"] for of in told["models"]] == ["dense", "weights 0.5"]
+    text = rendered(told)
+    [title] = re.findall(r"### (local: .*)", text)
+    assert [row[:2] for row in rows(text, title)] == [["dense", ""], ["weights 0.5", "87.5 %"]]
+    assert main(["bench", "out", *runner, *quick, "--sparsity", "0.5"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,20 @@ from rich.console import Console
 import sparsenet
 from sparsenet import targets
 from sparsenet.arrays import TensorInfo
-from sparsenet.cli.common import UsageError, console, make_inputs, positive_float, positive_int, print_json, table
+from sparsenet.cli.common import (
+    CommandError,
+    UsageError,
+    console,
+    make_inputs,
+    positive_float,
+    positive_int,
+    print_json,
+    table,
+)
 from sparsenet.cli.source import load_source
 from sparsenet.cli.zeros import with_zeros
+from sparsenet.report.store import read as read_report
+from sparsenet.report.store import snet_file
 from sparsenet.targets.estimate import LABEL
 
 _NOT_TIMED = "outputs checked, never timed"
@@ -23,7 +35,7 @@ _NOT_TIMED = "outputs checked, never timed"
 def add_target(parser: argparse.ArgumentParser) -> None:
     """--target and what goes with it."""
     group = parser.add_argument_group("another machine", "Only sparsenet runs there, as the program sparsenet-run.")
-    group.add_argument("--target", help=targets.FORMS)
+    group.add_argument("--target", help=f"{targets.FORMS}; MODEL may be a folder of `sparsenet report`, all its runs")
     group.add_argument("--runner", type=Path, help="static sparsenet-run for the device; without it the error says how")
     group.add_argument("--wrap", type=shlex.split, default=[], help="put before the runner there, e.g. 'chrt -f 50'")
     group.add_argument("--plugin", type=Path, help="benchmarks/arm/plugin.c, built: qemu targets then estimate cycles")
@@ -41,15 +53,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--plugin goes with --target qemu:...; other targets are timed")
     if args.plugin and args.threads > 1:
         raise UsageError("--plugin counts one thread: leave --threads out")
-    source = load_source(args)
-    models: list[targets.Model] = []
-    for share in args.sparsity or [None]:
-        graph = source.graph.copy() if share is None else with_zeros(source.graph, share)
-        graph.run_passes()
-        if not models:
-            inputs = make_inputs(args, [TensorInfo(name, tuple(shape)) for name, shape in graph.inputs])
-        name = source.name if share is None else f"{source.name} at {share:.0%} zeros"
-        models.append(targets.Model(name, graph, inputs))
+    found = list(_networks(args))
+    inputs = make_inputs(args, [TensorInfo(name, tuple(shape)) for name, shape in found[0][1].inputs])
+    models = [targets.Model(name, graph, inputs) for name, graph in found]
     with console(stderr=True).status(target.name) as status:
         told = targets.measure(
             target,
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         )
     for share, of in zip(args.sparsity or [], told["models"], strict=False):
         of["sparsity"] = share
-    told = {"model": source.name, "version": sparsenet.__version__, **told}
+    told = {"model": args.model, "version": sparsenet.__version__, **told}
     if args.sparsity and told["timed"]:
         told["answer"] = _answer(told["models"])
     if args.sparsity and "cycles" in told["models"][0].get("estimate", {}):
@@ -80,6 +86,25 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(told)
     return 0
+
+
+def _networks(args: argparse.Namespace) -> Iterator[tuple[str, sparsenet.Graph]]:
+    """Names and networks to measure: MODEL, MODEL at each share of zeros, or each run of a report's folder."""
+    folder = Path(args.model)
+    if folder.is_dir():
+        if args.sparsity:
+            raise UsageError(f"--sparsity goes with one network; {folder} is a report's folder, with pruned ones")
+        runs = [(key, folder / snet_file(key)) for key in read_report(folder)["records"]]
+        runs = [(key, file) for key, file in runs if file.is_file()]
+        if not runs:
+            raise CommandError(f"{folder}: this report has no networks")
+        yield from ((key, sparsenet.load(file)) for key, file in runs)
+        return
+    source = load_source(args)
+    for share in args.sparsity or [None]:
+        graph = source.graph.copy() if share is None else with_zeros(source.graph, share)
+        graph.run_passes()
+        yield source.name if share is None else f"{source.name} at {share:.0%} zeros", graph
 
 
 def _answer(models: list[dict[str, Any]]) -> str:

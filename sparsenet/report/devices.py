@@ -15,7 +15,7 @@ from typing import Any
 from sparsenet.errors import InvalidArgumentError
 from sparsenet.report.store import Store
 from sparsenet.report.store import read as read_report
-from sparsenet.report.tables import Table, milliseconds
+from sparsenet.report.tables import Table, milliseconds, percent
 from sparsenet.targets.estimate import LABEL
 
 _NOT_TIMED = "outputs checked, never timed"
@@ -69,7 +69,16 @@ def tables(content: Told) -> list[Table]:
             shown.append(_timed(f"{target}: {who}, {how}", group))
         else:
             shown.append(_emulated(f"{target}, {how}", group))
-    return shown
+    return [_with_accuracy(table, content.get("records", {})) for table in shown]
+
+
+def _with_accuracy(table: Table, records: Told) -> Table:
+    """A column more where rows are runs of this report: `sparsenet bench FOLDER --target ...` measures those."""
+    scores = [records.get(row[0], {}).get("accuracy") for row in table.rows]
+    if all(score is None for score in scores):
+        return table
+    rows = [(row[0], percent(score), *row[1:]) for row, score in zip(table.rows, scores, strict=True)]
+    return Table(table.title, (table.columns[0], "accuracy", *table.columns[1:]), rows, table.note)
 
 
 def _used(told: Told, when: str) -> list[Told]:

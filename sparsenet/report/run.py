@@ -21,7 +21,7 @@ from sparsenet.errors import SparsenetError
 from sparsenet.report.machine import machine, versions
 from sparsenet.report.measure import MeasureError, measure
 from sparsenet.report.methods import METHODS, Job
-from sparsenet.report.store import Store
+from sparsenet.report.store import Store, snet_file
 from sparsenet.report.study import Study
 
 DENSE = "dense"
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def file(self) -> str:
-        return f"{self.key.replace(' ', '-').replace('+', '-')}.snet"
+        return snet_file(self.key)
 
 
 def plan(study: Study) -> list[Run]:

@@ -45,6 +45,11 @@ class Store:
         write_text(self.path, json.dumps(finite(self.content), indent=1))
 
 
+def snet_file(key: str) -> str:
+    """The name of a run's network in the folder, by the run's key."""
+    return f"{key.replace(' ', '-').replace('+', '-')}.snet"
+
+
 def read(folder: Path) -> dict[str, Any]:
     """The content of a folder's report; raises InvalidArgumentError."""
     path = folder / FILE
