@@ -105,6 +105,7 @@ class Engine:
     def run(
         self, batch: int, inputs: Sequence[NDArray[np.float32]], outputs: Sequence[NDArray[np.float32]]
     ) -> None: ...
+    def call(self, inputs: tuple[Any, ...]) -> Any: ...
     def run_timed(
         self, batch: int, inputs: Sequence[NDArray[np.float32]], outputs: Sequence[NDArray[np.float32]]
     ) -> tuple[list[float], list[float]]:

@@ -42,6 +42,9 @@ class Backend(Protocol):
     @property
     def packed_bytes(self) -> int: ...
     def run(self, batch: int, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]) -> None: ...
+    def call(self, inputs: tuple[Any, ...]) -> Any:
+        """The result (a tuple for several outputs) where no input needs a conversion or an error, else None."""
+
     def run_timed(
         self, batch: int, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]
     ) -> tuple[list[float], list[float]]: ...
