@@ -1,4 +1,4 @@
-"""For tests of targets: programs named ssh and adb that stay on this machine, a real sshd, and runners."""
+"""For tests of targets: programs named ssh and adb that stay on this machine, a real sshd, runners, a board's JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sparsenet as sn
 from sparsenet import _core
@@ -32,6 +33,31 @@ case $1 in
   pull) exec cp "$(printf '%s' "$2" | sed "s|/data/local/tmp|$DEVICE|")" "$3" ;;
 esac
 """
+
+
+BOARD = "Board <i>5</i>"
+
+
+def board(**changed: Any) -> dict[str, Any]:
+    """What bench prints of a board with two little cores and two big ones, to which it was pinned."""
+
+    def told(mhz: float, celsius: float) -> dict[str, Any]:
+        cpus = {
+            str(i): {"part": part, "governor": "ondemand", "cur_mhz": of * mhz, "cpuinfo_max_mhz": of * 1000.0}
+            for i, (part, of) in enumerate([("Cortex-A55", 1), ("Cortex-A55", 1), ("Cortex-A76", 2), ("Cortex-A76", 2)])
+        }
+        heat = {"board 0": 30.0, "cpu 1": celsius}
+        return {"arch": "aarch64", "kernel": "Linux 6", "device": BOARD, "cpus": cpus, "celsius": heat}
+
+    def model(zeros: int, fastest: float, median: float, slowest: float) -> dict[str, Any]:
+        times = {"median_ms": median, "p10_ms": 0.9 * fastest, "p99_ms": 2 * slowest, "fastest_ms": fastest}
+        times |= {"slowest_ms": slowest, "calls": 5000, "bytes": 1234, "isa": "neon", "batch": 1, "worst": 0.1}
+        return {"name": f"dir/net.snet at {zeros}% zeros", **times}
+
+    models = [model(0, 7.0, 8.0, 9.0), model(50, 6.5, 6.9, 7.5), model(90, 1.9, 2.0, 2.1)]
+    content = {"model": "dir/net.snet", "target": "ssh:board", "timed": True, "wrap": [], "threads": 2, "affinity": 2}
+    content |= {"before": told(1000.0, 40.0), "after": told(800.0, 61.0), "models": models}
+    return content | {"warnings": ["CPU 2: governor ondemand: the frequency follows the load"]} | changed
 
 
 def script(path: Path, text: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from target_tools import board
 from torch import nn
 
 import sparsenet as sn
@@ -20,6 +21,7 @@ from sparsenet.errors import InvalidArgumentError
 from sparsenet.report import analysis, energy
 from sparsenet.report import run as run_module
 from sparsenet.report.methods import METHODS
+from sparsenet.report.page import page
 from sparsenet.report.run import plan, run
 from sparsenet.report.store import read
 from sparsenet.report.study import Study
@@ -165,11 +167,11 @@ def test_peers_that_fail_are_told_and_skipped(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "path", [str(tmp_path / "fake"), *sys.path])  # the child's as well
     study = small_study(methods={"weights": (0.9,)})
     records = run(study, tmp_path / "out", peers=[*FAILING, "torch"], seconds=0.05, say=quiet).records
-    page = text(read(tmp_path / "out"), 0.01)
+    shown = text(read(tmp_path / "out"), 0.01)
     for name, (_, told) in FAILING.items():
         for record in records.values():
             assert told in record["absent"][name]
-        assert told in page
+        assert told in shown
     for record in records.values():
         assert set(record["engines"]) == {"sparsenet", "torch"}
 
@@ -217,14 +219,26 @@ class _Page(HTMLParser):
 
 def test_the_page_is_self_contained(finished: Path) -> None:
     text = (finished / "report.html").read_text()
-    page = _Page(text)
-    assert page.open == []
-    assert page.fetched == []
+    parsed = _Page(text)
+    assert parsed.open == []
+    assert parsed.fetched == []
     assert not re.search(r"@import|url\((?!#)", text)
-    assert page.tags.count("svg") == 5
-    assert len(page.ids) == len(set(page.ids))
+    assert parsed.tags.count("svg") == 5
+    assert len(parsed.ids) == len(set(parsed.ids))
     [data] = re.findall(r'<script type="application/json" id="report">(.*?)</script>', text, re.DOTALL)
     assert json.loads(data)["records"] == read(finished)["records"]
+
+
+def test_a_device_that_timed_the_runs_has_a_plot(finished: Path) -> None:
+    content, told = read(finished), board()
+    for of, name in zip(told["models"], ("dense", "weights 0.9", "filters 0.5"), strict=True):
+        of["name"] = name
+    content["devices"] = {"here": told}
+    shown = page(content)
+    assert _Page(shown).tags.count("svg") == 6
+    assert "Accuracy against latency on ssh:board" in shown
+    content["devices"] = {"here": board()}  # of other networks
+    assert _Page(page(content)).tags.count("svg") == 5
 
 
 def test_markdown_has_the_same_tables(finished: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from target_tools import build_runner
+from target_tools import BOARD, board, build_runner
 
 import sparsenet as sn
 from sparsenet.cli import main
@@ -19,8 +19,6 @@ from sparsenet.report import devices
 from sparsenet.report.store import read
 from sparsenet.targets import estimate as estimate_module
 from sparsenet.targets.blocks import Counts
-
-BOARD = "Board <i>5</i>"
 
 
 @pytest.fixture
@@ -37,28 +35,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     graph.set_outputs([graph.add_node("Linear", [graph.add_input("x", (None, 64)), w], {}, "y")])
     graph.save("net.snet")
     return tmp_path
-
-
-def board(**changed: Any) -> dict[str, Any]:
-    """What bench prints of a board with two little cores and two big ones, to which it was pinned."""
-
-    def told(mhz: float, celsius: float) -> dict[str, Any]:
-        cpus = {
-            str(i): {"part": part, "governor": "ondemand", "cur_mhz": of * mhz, "cpuinfo_max_mhz": of * 1000.0}
-            for i, (part, of) in enumerate([("Cortex-A55", 1), ("Cortex-A55", 1), ("Cortex-A76", 2), ("Cortex-A76", 2)])
-        }
-        heat = {"board 0": 30.0, "cpu 1": celsius}
-        return {"arch": "aarch64", "kernel": "Linux 6", "device": BOARD, "cpus": cpus, "celsius": heat}
-
-    def model(zeros: int, fastest: float, median: float, slowest: float) -> dict[str, Any]:
-        times = {"median_ms": median, "p10_ms": 0.9 * fastest, "p99_ms": 2 * slowest, "fastest_ms": fastest}
-        times |= {"slowest_ms": slowest, "calls": 5000, "bytes": 1234, "isa": "neon", "batch": 1, "worst": 0.1}
-        return {"name": f"dir/net.snet at {zeros}% zeros", **times}
-
-    models = [model(0, 7.0, 8.0, 9.0), model(50, 6.5, 6.9, 7.5), model(90, 1.9, 2.0, 2.1)]
-    content = {"model": "dir/net.snet", "target": "ssh:board", "timed": True, "wrap": [], "threads": 2, "affinity": 2}
-    content |= {"before": told(1000.0, 40.0), "after": told(800.0, 61.0), "models": models}
-    return content | {"warnings": ["CPU 2: governor ondemand: the frequency follows the load"]} | changed
 
 
 def emulated(cycles: list[tuple[float, float, float]], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

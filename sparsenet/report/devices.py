@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from sparsenet.errors import InvalidArgumentError
+from sparsenet.report.analysis import Point
 from sparsenet.report.store import Store
 from sparsenet.report.store import read as read_report
 from sparsenet.report.tables import Table, milliseconds, percent
@@ -70,6 +72,18 @@ def tables(content: Told) -> list[Table]:
         else:
             shown.append(_emulated(f"{target}, {how}", group))
     return [_with_accuracy(table, content.get("records", {})) for table in shown]
+
+
+def measured_elsewhere(content: Told, found: Sequence[Point]) -> list[tuple[str, str, list[Point]]]:
+    """Where more than one run of this report was timed: target, how, and those runs with their medians there."""
+    shown = []
+    for told in content.get("devices", {}).values():
+        if told["timed"]:
+            medians = {of["name"]: of["median_ms"] for of in told["models"]}
+            runs = [replace(point, ms=medians[point.key]) for point in found if point.key in medians]
+            if len(runs) > 1:
+                shown.append((told["target"], asked(told), runs))
+    return shown
 
 
 def _with_accuracy(table: Table, records: Told) -> Table:

@@ -89,6 +89,10 @@ def _plots(content: Mapping[str, Any], found: Sequence[Point], loss: float) -> s
         figures.append(_figure("Accuracy against latency", svg, told))
         svg = plots.accuracy_against(found, lambda p: p.record["snet_bytes"] / 1e3, "accuracy-size", "kB of the .snet")
         figures.append(_figure("Accuracy against file size", svg, "Up and to the left is better."))
+        for number, (target, how, runs) in enumerate(devices.measured_elsewhere(content, found)):
+            svg = plots.accuracy_against(runs, lambda p: p.ms, f"device-{number}", "ms a call, median of the rounds")
+            told = f"{how}. Up and to the left is better."
+            figures.append(_figure(f"Accuracy against latency on {target}", svg, told))
     chosen = shown_in_detail(found, loss)
     told = (
         "A mark a step, as large as its share of the time. Below the roof: what the kernels leave. Above its slope: "
