@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,16 @@ class Found:
     call: Callable[[], object]
 
 
+def file_of(cache: Path, layer: Layer) -> Path:
+    return cache / "layers" / f"{str(layer).replace('/', ' by ').replace(' ', '_')}.json"
+
+
 def run(args: Namespace) -> None:
     """A record for each layer, in --cache/layers; those that are there are left, but for --again."""
-    folder = args.cache / "layers"
-    folder.mkdir(parents=True, exist_ok=True)
     begin = time.time()
     for layer in LAYERS:
-        file = folder / f"{str(layer).replace('/', ' by ').replace(' ', '_')}.json"
+        file = file_of(args.cache, layer)
+        file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_file() and not args.again:
             continue
         if time.time() - begin > args.budget:

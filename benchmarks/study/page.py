@@ -18,6 +18,7 @@ from sparsenet.atomic import write_text
 from sparsenet.cli.breakeven import break_even
 from sparsenet.timing import cpu_model
 
+from .layers import LAYERS, file_of
 from .plan import SUBJECTS, Subject
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -65,7 +66,7 @@ def gather(cache: Path) -> dict[str, Any]:
             if s.dense is not None and s.retrain is not None
         },
         "rows": rows,
-        "layers": [json.loads(file.read_text()) for file in sorted((cache / "layers").glob("*.json"))],
+        "layers": [json.loads(f.read_text()) for f in (file_of(cache, layer) for layer in LAYERS) if f.is_file()],
     }  # fmt: skip
 
 

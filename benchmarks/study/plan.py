@@ -124,7 +124,7 @@ SUBJECTS: dict[str, Subject] = {
     "mobilenet_v1": Subject("MobileNetV1, random weights", _LARGE),
     "resnet50": Subject("ResNet-50, random weights", _LARGE),
     "vgg16": Subject(
-        "VGG-16, random weights", _rows(weights(0.5, 0.7, 0.9), N_M[:1], filters(0.5, "late"), blocks(0.7, 0.9))
+        "VGG-16, random weights", _rows(weights(0.5, 0.7, 0.9), filters(0.5, "late"), blocks(0.9))
     ),
     "vgg16_cifar": Subject("VGG-16 for CIFAR-10, random weights", _rows(filters("A"))),
     "resnet110": Subject("ResNet-110 for CIFAR-10, random weights", _rows(filters("B"))),
@@ -150,7 +150,7 @@ def shape(network: str, name: str, convs: list[str]) -> Mapping[str, float]:
         return shares
     if (network, name) == ("vgg16", "late"):
         # Ranked over all layers by Taylor, mostly late filters go. The shares per layer are not published; these drop
-        # 67 % of the 4224 in all, and so many of the last as make the file 3.6 times smaller, as it was.
+        # two thirds of the 4224 in all, as published, and so many of the last that the file shrinks about as much, too.
         stages = (0.1, 0.1, 0.25, 0.25, 0.5, 0.5, 0.5, 0.7, 0.7, 0.7, 0.83, 0.83, 0.83)
         return dict(zip(convs, stages, strict=True))
     raise KeyError(f"no shape {name!r} for {network}")
