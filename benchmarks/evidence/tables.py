@@ -87,7 +87,7 @@ def sensitivity(told: Told) -> str:
 
 TABLES: dict[str, Callable[[Told], str]] = {
     "han": han, "han-lenet5": han, "apoz": apoz, "sweep": sweep, "lottery": lottery, "criteria": criteria,
-    "sensitivity": sensitivity
+    "criteria-resnet20": criteria, "sensitivity": sensitivity
 }
 
 
