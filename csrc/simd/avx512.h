@@ -52,6 +52,8 @@ SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));
   return {_mm512_i32gather_ps(i, base, 4)};
 }
+SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm512_set1_ps(p[i])}; }
+SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }
 SN_INLINE V set1(float x) { return {_mm512_set1_ps(x)}; }
 SN_INLINE V zero() { return {_mm512_setzero_ps()}; }
 SN_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }

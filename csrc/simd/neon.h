@@ -51,6 +51,16 @@ SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
   return {vld1q_f32(t)};
 }
+SN_INLINE V splat(const float* p, int n, int i) {  // FMAs take a lane of four weights that one load fetched
+  if (n < 4) return {vdupq_n_f32(p[i])};
+  const int from = i / 4 * 4 < n - 4 ? i / 4 * 4 : n - 4;
+  return {vdupq_n_f32(vld1q_f32(p + from)[i - from])};
+}
+SN_INLINE const float* row_at(const float* p, int64_t i) {  // one register for the address, or the loads do not pair
+  p += i;
+  asm("" : "+r"(p));
+  return p;
+}
 SN_INLINE V set1(float x) { return {vdupq_n_f32(x)}; }
 SN_INLINE V zero() { return {vdupq_n_f32(0.0f)}; }
 SN_INLINE V add(V a, V b) { return {vaddq_f32(a.v, b.v)}; }

@@ -33,6 +33,8 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) { even = a, odd = b; }  /
 SN_INLINE V slide(V a, V b) { (void)a; return b; }  // lanes 1 ... of a, then lane 0 of b
 SN_INLINE V gather(const float* base, const uint16_t* idx) { return {base[*idx]}; }
 SN_INLINE V set1(float x) { return {x}; }
+SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {p[i]}; }  // p[i] of p[0 .. n); n, i known when compiled
+SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }  // for loads of several vectors from there on
 SN_INLINE V zero() { return {0.0f}; }
 SN_INLINE V add(V a, V b) { return {a.v + b.v}; }
 SN_INLINE V sub(V a, V b) { return {a.v - b.v}; }

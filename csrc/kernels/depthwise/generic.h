@@ -89,16 +89,25 @@ __attribute__((noinline)) void tile(S shape, const DepthwiseParams& p, const Tap
     SN_UNROLL for (int v = 0; v < XV; ++v) acc[i][v] = o.bias;
   }
   sum_taps(shape, p, taps, phases + y * p.pitch + x, acc);
+  const V low = o.low, high = o.high;  // for all the compiler knows, stores could change these
+  const int64_t ow = p.ow;
+  if (!o.residual && x + XV * VL <= ow) {
+    float* to = o.out + y * ow + x;
+    SN_UNROLL for (int i = 0; i < RB; ++i, to += ow) {
+      SN_UNROLL for (int v = 0; v < XV; ++v) store(to + v * VL, clip(acc[i][v], low, high));
+    }
+    return;
+  }
   SN_UNROLL for (int i = 0; i < RB; ++i) {
     SN_UNROLL for (int v = 0; v < XV; ++v) {
-      const int64_t at = (y + i) * p.ow + x + v * VL, left = p.ow - x - v * VL;
+      const int64_t at = (y + i) * ow + x + v * VL, left = ow - x - v * VL;
       if (left >= VL) {
         if (o.residual) acc[i][v] = add(acc[i][v], load(o.residual + at));
-        store(o.out + at, clip(acc[i][v], o.low, o.high));
+        store(o.out + at, clip(acc[i][v], low, high));
       } else if (left > 0) {
         const int n = static_cast<int>(left);
         if (o.residual) acc[i][v] = add(acc[i][v], load_n(o.residual + at, n));
-        store_n(o.out + at, clip(acc[i][v], o.low, o.high), n);
+        store_n(o.out + at, clip(acc[i][v], low, high), n);
       }
     }
   }

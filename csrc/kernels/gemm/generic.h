@@ -21,7 +21,7 @@ struct Gemm {
       for (int r = 0; r < R; ++r) p[r] = loada(panel + r * VL);
 #pragma GCC unroll 16
       for (int i = 0; i < Br; ++i) {
-        const V wi = set1(w[i]);
+        const V wi = splat(w, Br, i);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) acc[i][r] = fma(wi, p[r], acc[i][r]);
       }

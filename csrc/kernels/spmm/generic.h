@@ -22,7 +22,7 @@ struct Spmm {
     const uint16_t* index = q.w.index + e0;
     const uint16_t* const end = q.w.index + e1;
     const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
-    for (; index != end; ++index, w += Br * Bc) entry(panel + static_cast<int64_t>(*index) * T, w, acc);
+    for (; index != end; ++index, w += Br * Bc) entry(row_at(panel, static_cast<int64_t>(*index) * T), w, acc);
   }
 
  private:
@@ -32,7 +32,7 @@ struct Spmm {
     for (int j = 0; j < Bc; ++j, row += T) {
 #pragma GCC unroll 16
       for (int i = 0; i < Br; ++i) {
-        const V wi = set1(w[j * Br + i]);
+        const V wi = splat(w + j * Br, Br, i);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
       }
