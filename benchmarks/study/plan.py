@@ -109,9 +109,9 @@ SUBJECTS: dict[str, Subject] = {
     "resnet20": Subject(
         "ResNet-20, Fashion-MNIST",
         _rows(
-            weights(0.5, 0.7), filters(0.25), blocks(0.5), both(0.25, 0.5), N_M[:1],
+            weights(0.5, 0.7), filters(0.25), blocks(0.5), both(0.25, 0.5),
         ),
-        "fashion", Recipe(2, 4e-3, bf16=True), Recipe(1, bf16=True), images=20_000,
+        "fashion", Recipe(3, 4e-3, bf16=True), Recipe(1, 1e-3, bf16=True), images=5_500,
     ),
     "mobilenet_v2": Subject(
         "MobileNetV2, ImageNet weights, not retrained",
