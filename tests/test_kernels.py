@@ -155,17 +155,21 @@ def test_matrix_kernel(name: str) -> None:
 def test_op_kernels(family: str, isa: str) -> None:
     """All kernels of a family that its ops reach equal the reference, and its ops reach all of them."""
     used: set[str] = set()
-    for key, cases in OPS.get(family, {}).items():
+    table = {row["name"] for row in rows() if row["family"] == family and row["isa"] == isa}
+    # A kernel that few shapes reach is missed by the draws of one round in a hundred.
+    for _ in range(5):
+        for key, cases in OPS.get(family, {}).items():
 
-        @settings(QUICK, max_examples=3 * EXAMPLES)
-        @given(cases, THREADS)
-        def run(case: s.Case, threads: int) -> None:
-            used.update(check(case, threads, isa)[1])
+            @settings(QUICK, max_examples=3 * EXAMPLES)
+            @given(cases, THREADS)
+            def run(case: s.Case, threads: int) -> None:
+                used.update(check(case, threads, isa)[1])
 
-        run()
-        assert used, f"{key} runs no kernel"
-    unreached = {row["name"] for row in rows() if row["family"] == family and row["isa"] == isa} - used
-    assert not unreached, f"no case reached {sorted(unreached)}: make the strategies of OPS[{family!r}] draw one"
+            run()
+            assert used, f"{key} runs no kernel"
+        if table <= used:
+            return
+    pytest.fail(f"no case reached {sorted(table - used)}: make the strategies of OPS[{family!r}] draw one")
 
 
 @pytest.mark.parametrize("name", names_of(MATRIX))
@@ -208,9 +212,9 @@ def test_winograd_is_chosen_where_it_pays_and_may_be_forbidden() -> None:
     assert all(name.startswith("winograd") for name in used)
     engine = sn.compile(case.graph(), tune=False, winograd=False)
     assert not any(step.kernel.startswith("winograd") for step in engine.steps)
-    case.inputs[1][0].flat[100:] = 0  # a filter of few terms: its own bound would not hold
-    engine = sn.compile(case.graph(), tune=False)
-    assert not any(step.kernel.startswith("winograd") for step in engine.steps)
+    for terms, allowed in ((100, "winograd_f2x2"), (40, "spmm")):  # a filter of few terms: its own bound would not hold
+        case.inputs[1][0].flat[terms:] = 0
+        assert all(step.kernel.startswith(allowed) for step in sn.compile(case.graph(), tune=False).steps)
 
 
 @pytest.mark.parametrize("isa", sorted({row["isa"] for row in rows()}))

@@ -35,13 +35,15 @@ bool fits(const Node& node, const Shape& x, const Shape& w) {
          all("dilation", 1);
 }
 
-bool long_sums(const Value& w) {
+// Nonzero weights of the filter that has fewest, filters of zeros aside.
+std::int64_t least_terms(const Value& w) {
   const std::int64_t terms = w.size() / w.shape[0];
+  std::int64_t least = terms;
   for (const float* row = w.data.get(); row < w.data.get() + w.size(); row += terms) {
-    const auto zeros = std::count(row, row + terms, 0.0f);
-    if (zeros != terms && terms - zeros < kWinogradLeastTerms) return false;
+    const std::int64_t zeros = std::count(row, row + terms, 0.0f);
+    if (zeros != terms) least = std::min(least, terms - zeros);
   }
-  return true;
+  return least;
 }
 
 // Cycles of a sample for p's blocks and chunks; of all threads, idle ones too.
@@ -123,15 +125,15 @@ std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, 
   std::vector<WinogradCandidate> out;
   const Value &x = input_of(context, node, 0), &w = input_of(context, node, 1);
   if (!context.winograd || !fits(node, x.shape, w.shape)) return out;
+  const std::int64_t least = least_terms(w);
   for (const WinogradKernel kernel : {WinogradKernel::f4x4, WinogradKernel::f2x2}) {
     const KernelEntry* entry = winograd_kernel(kernel, context.isa);
-    if (!entry) continue;
+    if (!entry || (context.kernel != entry->name && least < winograd_least_terms(kernel))) continue;
     WinogradCandidate c{kernel, entry->name, 0};
     plan(context, node, kernel, &c.cycles);
     if (context.kernel == entry->name) return {c};
     out.push_back(c);
   }
-  if (!long_sums(w)) return {};
   std::sort(out.begin(), out.end(),
             [](const WinogradCandidate& a, const WinogradCandidate& b) { return a.cycles < b.cycles; });
   return out;

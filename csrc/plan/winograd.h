@@ -20,7 +20,9 @@ struct WinogradCandidate {
 // some three times as much as F(2x2). Both stay far below c sqrt(K) eps sum|w x| where sums are long (measured:
 // docs/performance.md), so that neither is a candidate, but by force, for a layer with a filter that has fewer nonzero
 // weights than this, filters of zeros aside.
-constexpr int kWinogradLeastTerms = 128;
+constexpr std::int64_t winograd_least_terms(WinogradKernel k) {
+  return k == WinogradKernel::f2x2 ? 56 : 128;
+}
 std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, const Node& node);
 
 Step lower_winograd(const LowerContext& context, const Node& node, WinogradKernel kernel);
