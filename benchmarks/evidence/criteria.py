@@ -6,7 +6,7 @@
 Filters: L1, FPGM, APoZ, Taylor and random at the same ratio in every layer; slimming ranks all filters together, on a
 network trained with its L1 term. Pruned filters are taken out (prune.shrink) before retraining. Weights: by magnitude,
 all layers but the first. In ResNet-20 the first convolution of each block is pruned: residual sums stay as they are.
-Controls, of the VGG: the pruned shapes, trained from scratch for as many epochs as the others have had in all.
+Controls: the pruned shapes, trained from scratch for as many epochs as the others have had in all.
 """
 
 from __future__ import annotations
@@ -31,11 +31,7 @@ from sparsenet import prune
 from sparsenet.prune.cost import graph_macs
 from sparsenet.timing import interleave
 
-# A ResNet-20 trains for twice as long as the VGG: the commonest criterion, the best on the VGG, and random filters.
-FILTERS = {
-    "vgg": ("l1", "fpgm", "apoz", "taylor", "random", "slimming"),
-    "resnet20": ("l1", "taylor", "random"),
-}
+FILTERS = ("l1", "fpgm", "apoz", "taylor", "random", "slimming")
 QUICK_FILTERS = ("apoz", "slimming")
 # Training, retraining, filter ratios, weight sparsities.
 PLANS: dict[str, tuple[Recipe, Recipe, tuple[float, ...], tuple[float, ...]]] = {
@@ -137,13 +133,13 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     row("dense", 0.0, lambda file: measured(dense, data, file))
     for sparsity in sparsities:
         row("weights", sparsity, partial(weights, sparsity))
-    criteria = QUICK_FILTERS if run.quick else FILTERS[net]
+    criteria = QUICK_FILTERS if run.quick else FILTERS
     for ratio in ratios:
         for criterion in criteria:
             row(criterion, ratio, partial(filters, criterion, ratio))
-        if net == "vgg":  # of the criteria with a ratio a layer, all leave the same shape
-            row("scratch", ratio, partial(scratch, criteria[0], ratio))
-    if net == "vgg":
+        # Of the criteria with a ratio a layer, all leave the same shape.
+        row("scratch", ratio, partial(scratch, criteria[0], ratio))
+    if net == "vgg":  # a shape of its own; a ResNet-20 trains for twice as long
         row("scratch slimming", ratios[-1], partial(scratch, "slimming", ratios[-1]))
     return rows
 

@@ -109,7 +109,7 @@ SUBJECTS: dict[str, Subject] = {
     "resnet20": Subject(
         "ResNet-20, Fashion-MNIST",
         _rows(
-            weights(0.5, 0.7), filters(0.25), blocks(0.5), both(0.25, 0.5),
+            weights(0.5, 0.7), filters(0.25), N_M, blocks(0.5), both(0.25, 0.5),
         ),
         "fashion", Recipe(3, 4e-3, bf16=True), Recipe(1, 1e-3, bf16=True), images=5_500,
     ),
@@ -124,7 +124,8 @@ SUBJECTS: dict[str, Subject] = {
     "mobilenet_v1": Subject("MobileNetV1, random weights", _LARGE),
     "resnet50": Subject("ResNet-50, random weights", _LARGE),
     "vgg16": Subject(
-        "VGG-16, random weights", _rows(weights(0.5, 0.7, 0.9), filters(0.5, "late"), blocks(0.9))
+        "VGG-16, random weights",
+        _rows(weights(0.5, 0.7, 0.9), N_M, filters(0.5, "late"), both(0.5, 0.8), blocks(0.7, 0.9)),
     ),
     "vgg16_cifar": Subject("VGG-16 for CIFAR-10, random weights", _rows(filters("A"))),
     "resnet110": Subject("ResNet-110 for CIFAR-10, random weights", _rows(filters("B"))),
