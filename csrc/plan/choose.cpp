@@ -14,6 +14,10 @@ constexpr double kSegmentCycles = 6;  // one row block in one k-block: its row, 
 constexpr double kSumCycles = 1.5;    // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
 constexpr double kFarLoad = 0.7;      // more for a panel vector from L2 than from L1
 constexpr double kRunCycles = 6;      // a run of an image row copied to the strip, or of the strip to a panel row
+// What sparse kernels take over this model more than dense ones do, so that they overtake those where they do when
+// timed (AVX-512, docs/study.md): at 33-58 % random zeros in 1x1 layers, at 67-92 % in 3x3 layers that may run as
+// Winograd.
+constexpr double kSparseSlack = 1.5;
 constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for weights and sums on their way
 constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
 constexpr double kStripShare = 0.25;  // of L2 for the strip of padded input, read once for each tap
@@ -57,7 +61,8 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
     const double step = std::max({v.br * v.r / 2.0, (v.br + v.r) / 2.0, 4.0});
     multiply += row_blocks * q.K * step;
   }
-  return tiles * (multiply + pack) / (q.linear ? static_cast<double>(batch) : 1.0);
+  const double slack = v.sparse ? kSparseSlack : 1.0;
+  return slack * tiles * (multiply + pack) / (q.linear ? static_cast<double>(batch) : 1.0);
 }
 
 // Equal k-blocks no longer than `longest`, whole column blocks.
