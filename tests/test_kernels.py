@@ -212,7 +212,7 @@ def test_winograd_is_chosen_where_it_pays_and_may_be_forbidden() -> None:
     assert all(name.startswith("winograd") for name in used)
     engine = sn.compile(case.graph(), tune=False, winograd=False)
     assert not any(step.kernel.startswith("winograd") for step in engine.steps)
-    for terms, allowed in ((100, "winograd_f2x2"), (40, "spmm")):  # a filter of few terms: its own bound would not hold
+    for terms, allowed in ((100, "winograd_f2x2"), (40, "gemm")):  # a filter of few terms: its own bound would not hold
         case.inputs[1][0].flat[terms:] = 0
         assert all(step.kernel.startswith(allowed) for step in sn.compile(case.graph(), tune=False).steps)
 
