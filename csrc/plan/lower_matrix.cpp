@@ -25,6 +25,9 @@ constexpr double kBeaten = 1.6;
 // as fast as the panel kernels.
 constexpr std::int64_t kVectorBatch = 4;
 
+// Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machine of docs/performance.md.
+constexpr double kMemoryBytes = 4.5;
+
 // Threads' time over work's, when tiles are dealt out evenly: 4 of 7 tiles on one of two threads is 1.14, 2 of 3
 // is 1.33.
 constexpr double kIdleLimit = 1.2;
@@ -265,11 +268,15 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     const std::vector<VectorVariant> vectors = vector_variants(context.isa);
     ranked = linear_candidates(std::move(ranked), vectors, context.kernel);
     if (rows <= kVectorBatch) {
-      // Memory-bound: 6 bytes a nonzero against 4 a weight, and a gather costs about four plain loads from cache.
+      // A gather costs about four plain loads from cache; weights that do not fit it cost their bytes, 6 a nonzero
+      // against 4 a weight.
+      const double weights = static_cast<double>(q.M) * q.K, held = static_cast<double>(l2_bytes());
       for (Candidate& c : ranked) {
-        const double lanes = c.variant.lanes;
-        c.cycles = c.variant.sparse ? nnz * 1.0 + q.M * 12.0 + c.variant.r * 1e-3 + c.kc * -1e-3
-                                    : static_cast<double>(q.M) * q.K * 2.0 / lanes + c.variant.r * 1e-3;
+        const bool sparse = c.variant.sparse;
+        const double bytes = sparse ? 6.0 * static_cast<double>(nnz) : 4.0 * weights;
+        const double compute = sparse ? static_cast<double>(nnz) + q.M * 12.0 : weights * 2.0 / c.variant.lanes;
+        c.cycles = std::max(compute, bytes > held ? bytes / kMemoryBytes : 0.0) + c.variant.r * 1e-3;
+        if (sparse) c.cycles -= c.kc * 1e-3;
       }
       std::sort(ranked.begin(), ranked.end(),
                 [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
