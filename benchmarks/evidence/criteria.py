@@ -5,7 +5,8 @@
 
 Filters: L1, FPGM, APoZ, Taylor and random at the same ratio in every layer; slimming ranks all filters together, on a
 network trained with its L1 term. Pruned filters are taken out (prune.shrink) before retraining. Weights: by magnitude,
-all layers but the first. In ResNet-20 the first convolution of each block is pruned: residual sums stay as they are.
+all layers but the first; on the VGG also ranked over all layers together, in patterns (N:M, 4x1 blocks), and gradually
+while it retrains. In ResNet-20 the first convolution of each block is pruned: residual sums stay as they are.
 Controls: the pruned shapes, trained from scratch for as many epochs as the others have had in all.
 """
 
@@ -39,6 +40,15 @@ PLANS: dict[str, tuple[Recipe, Recipe, tuple[float, ...], tuple[float, ...]]] = 
     "resnet20": (Recipe(3, 4e-3, bf16=True), Recipe(1, bf16=True), (0.5,), (0.9,)),
 }
 QUICK = (Recipe(1, 4e-3, 32), Recipe(1, batch=32), (0.5,), (0.9,))
+# Other ways to prune weights, on the VGG: the share of zeros that each is run at.
+WAYS: dict[str, tuple[float, Callable[..., Any]]] = {
+    "weights global": (0.9, partial(prune.magnitude, sparsity=0.9, scope="global")),
+    "weights 2:4": (0.5, partial(prune.n_m, n=2, m=4)),
+    "weights 1:4": (0.75, partial(prune.n_m, n=1, m=4)),
+    "blocks 4x1": (0.8, partial(prune.blocks, sparsity=0.8, block=(4, 1))),
+}
+QUICK_WAYS = ("weights 2:4",)
+GRADUAL = 0.9
 # The paper's 1e-4 is for 160 epochs of SGD; in a few epochs of Adam it moves no scale.
 SLIMMING_STRENGTH = 1e-3
 SCORED_ON = 2000  # held-out images that APoZ and Taylor look at
@@ -99,7 +109,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def row(method: str, ratio: float, make_model: Callable[[Path], dict[str, Any]]) -> None:
-        key = f"criteria/{net}-{method.replace(' ', '-')}-{ratio}-{seed}"
+        key = f"criteria/{net}-{method.replace(' ', '-').replace(':', 'of')}-{ratio}-{seed}"
         file = run.args.cache / f"{key}{'-quick' * run.quick}.snet"
         told = run.step(key, settings, lambda: make_model(file))
         rows.append({"net": net, "method": method, "ratio": ratio, "seed": seed, "file": str(file), **told})
@@ -115,13 +125,21 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         train(small, data.train, retrain, seed + 100)
         return {"before": before, **measured(small, data, file)}
 
-    def weights(sparsity: float, file: Path) -> dict[str, Any]:
+    first = next(name for name, module in dense.named_modules() if isinstance(module, nn.Conv2d))
+
+    def weights(way: Callable[..., Any], file: Path) -> dict[str, Any]:
         model = copy.deepcopy(dense)
-        first = next(name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
-        prune.magnitude(model, sparsity, skip=[first])
+        way(model, skip=[first])
         before = errors(model, data)["test_error"]
         train(model, data.train, retrain, seed + 100)
         return {"before": before, **measured(model, data, file)}
+
+    def gradual(file: Path) -> dict[str, Any]:
+        model, steps = copy.deepcopy(dense), retrain.epochs * len(Batches(data.train, retrain.batch))
+        # Pruned over the first half, while the learning rate is high; what is left then trains on.
+        pruner = prune.Gradual(model, GRADUAL, end=max(1, steps // 2), every=max(1, steps // 20), skip=[first])
+        train(model, data.train, retrain, seed + 100, after_step=lambda _: pruner.step())
+        return measured(model, data, file)
 
     def scratch(criterion: str, ratio: float, file: Path) -> dict[str, Any]:
         longer = dataclasses.replace(recipe, epochs=recipe.epochs + retrain.epochs)
@@ -132,7 +150,12 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
 
     row("dense", 0.0, lambda file: measured(dense, data, file))
     for sparsity in sparsities:
-        row("weights", sparsity, partial(weights, sparsity))
+        row("weights", sparsity, partial(weights, partial(prune.magnitude, sparsity=sparsity)))
+    if net == "vgg":
+        for method in QUICK_WAYS if run.quick else WAYS:
+            share, way = WAYS[method]
+            row(method, share, partial(weights, way))
+        row("weights gradual", GRADUAL, gradual)
     criteria = QUICK_FILTERS if run.quick else FILTERS
     for ratio in ratios:
         for criterion in criteria:

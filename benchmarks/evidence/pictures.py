@@ -28,8 +28,9 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
                     style = {"mfc": "none"} if hollow else {}
                     color = "#000000" if hollow or method == "dense" else COLORS[number % len(COLORS)]
                     line = ":" if hollow else "-"
-                    ax.plot(*zip(*points, strict=True), line, marker=MARKERS[number % len(MARKERS)], color=color,
-                            ms=5, lw=1, label=method, **style)
+                    marker = MARKERS[(number + number // len(COLORS)) % len(MARKERS)]  # no two alike
+                    ax.plot(*zip(*points, strict=True), line, marker=marker, color=color, ms=5, lw=1, label=method,
+                            **style)
                 log_axis(ax)
                 ax.set(xlabel=label, ylabel="test accuracy, %", title=net)
         axes[-1].legend(fontsize=6, frameon=False)
