@@ -14,7 +14,8 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclass(frozen=True)
 class Conv:
-    """A square convolution with ReLU: channels in and out, window, stride, side of the input, groups."""
+    """A square convolution with ReLU: channels in and out, window, stride, side of the input, groups; padded by half
+    the window, or not."""
 
     channels: int
     filters: int
@@ -22,10 +23,12 @@ class Conv:
     stride: int
     side: int
     groups: int = 1
+    padded: bool = True
 
     def __str__(self) -> str:
         kind = "depthwise" if self.groups > 1 else f"-> {self.filters}"
-        return f"{self.channels} {kind} {self.window}x{self.window}/{self.stride} at {self.side}"
+        at = f"at {self.side}" if self.padded else f"at {self.side}, unpadded"
+        return f"{self.channels} {kind} {self.window}x{self.window}/{self.stride} {at}"
 
     def build(self, zeros: float, seed: int = 0, block: int = 1) -> tuple[sn.Graph, Array]:
         rng = np.random.default_rng(seed)
@@ -34,8 +37,8 @@ class Conv:
         weight = _weight(rng, (self.filters, depth, self.window, self.window), zeros if depth > 1 else 0, block)
         graph = sn.Graph()
         inputs = [graph.add_input("x", (None, self.channels, self.side, self.side)), graph.add_constant("w", weight)]
-        attrs = {"stride": [self.stride] * 2, "padding": [self.window // 2] * 4, "dilation": [1, 1], "act": "relu"}
-        graph.set_outputs([graph.add_node("Conv", inputs, attrs | {"groups": self.groups}, "y")])
+        attrs = {"stride": [self.stride] * 2, "padding": [self.window // 2 * self.padded] * 4, "dilation": [1, 1]}
+        graph.set_outputs([graph.add_node("Conv", inputs, {**attrs, "act": "relu", "groups": self.groups}, "y")])
         return graph, rng.standard_normal((1, self.channels, self.side, self.side), np.float32)
 
 

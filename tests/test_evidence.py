@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.evidence import data, nets
-from benchmarks.evidence.data import Batches, DataError, Split
+from benchmarks.evidence import nets
 from benchmarks.evidence.training import Recipe, error, train
 from sparsenet import prune
+from sparsenet.report import data
+from sparsenet.report.data import Batches, DataError, Split
 
 
 @pytest.fixture(autouse=True)

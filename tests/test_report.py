@@ -8,18 +8,18 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 import torch
 from target_tools import board
 from torch import nn
 
 import sparsenet as sn
-from sparsenet.cli import main
-from sparsenet.errors import InvalidArgumentError
+from sparsenet.errors import InvalidArgumentError, SparsenetError
 from sparsenet.report import analysis, energy
 from sparsenet.report import run as run_module
+from sparsenet.report.figures import figures
 from sparsenet.report.methods import METHODS
 from sparsenet.report.page import page
 from sparsenet.report.run import plan, run
@@ -145,6 +145,31 @@ def test_a_method_that_fails_is_a_record(tmp_path: Path) -> None:
     assert "no n:m pattern" in text(read(tmp_path), 0.01)
 
 
+def test_a_run_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, real = small_study(methods={"weights": (0.5,)}), run_module.measure
+
+    def fails(snet: Path, *arguments: Any) -> Any:
+        if snet.name == "dense.snet":
+            return real(snet, *arguments)
+        raise KeyError("torn")  # not one that the code foresees
+
+    monkeypatch.setattr(run_module, "measure", fails)
+    records = run(study, tmp_path, peers=[], seconds=0.02, say=quiet).records
+    assert records["weights 0.5"]["error"] == "KeyError: 'torn'"
+    monkeypatch.setattr(run_module, "measure", real)
+    again = run(study, tmp_path, peers=[], seconds=0.02, say=quiet).records["weights 0.5"]
+    assert "error" not in again
+    assert again["engines"]
+
+
+def test_without_the_dense_network_there_is_no_report(tmp_path: Path) -> None:
+    """Not 25 rows that say the same; and nothing is kept that a mended command would take for done."""
+    study = small_study(test=[])
+    with pytest.raises(SparsenetError, match=r"the dense network.*the test loader is empty"):
+        run(study, tmp_path, peers=[], seconds=0.02, say=quiet)
+    assert read(tmp_path)["records"] == {}
+
+
 # What stands in for each of three peers, and what the report tells of it. They fail beside one that works.
 FAILING = {
     "ncnn": ("import os; os.abort()", "crashed (SIGABRT) while prepared"),
@@ -217,6 +242,10 @@ class _Page(HTMLParser):
             assert self.open.pop() == tag
 
 
+def drawn(content: dict[str, Any]) -> str:
+    return page(content, 0.01, figures(content, analysis.points(content), 0.01))
+
+
 def test_the_page_is_self_contained(finished: Path) -> None:
     text = (finished / "report.html").read_text()
     parsed = _Page(text)
@@ -234,15 +263,20 @@ def test_a_device_that_timed_the_runs_has_a_plot(finished: Path) -> None:
     for of, name in zip(told["models"], ("dense", "weights 0.9", "filters 0.5"), strict=True):
         of["name"] = name
     content["devices"] = {"here": told}
-    shown = page(content)
+    shown = drawn(content)
     assert _Page(shown).tags.count("svg") == 6
     assert "Accuracy against latency on ssh:board" in shown
     content["devices"] = {"here": board()}  # of other networks
-    assert _Page(page(content)).tags.count("svg") == 5
+    assert _Page(drawn(content)).tags.count("svg") == 5
 
 
-def test_markdown_has_the_same_tables(finished: Path) -> None:
+def test_markdown_has_the_same_tables_and_figures(finished: Path) -> None:
     text = (finished / "report.md").read_text()
+    shown = re.findall(r"^!\[.+\]\((.+\.svg)\)$", text, re.MULTILINE)
+    assert len(shown) == 5
+    for name in shown:
+        assert ElementTree.parse(finished / name).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert "| weights 0.9 | onnxruntime |" in text  # p10, p99 and throughput of each engine
     for key in ("dense", "weights 0.9", "filters 0.5"):
         assert f"| {key} |" in text
     for line in text.splitlines():
@@ -325,36 +359,3 @@ def test_methods_reach_their_share(name: str, tmp_path: Path, dense: tuple[Any, 
         assert share > 0.5  # of weights, when 0.65 of one layer's filters go
     else:
         assert share == pytest.approx(ratio, abs=0.12)  # the first layer is skipped or biases count
-
-
-OWN = """
-import torch
-from torch import nn
-
-def net():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
-
-def loaders():
-    x, y = torch.randn(32, 2, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 2
-    return [(x, y)], [(x, y)]
-"""
-
-
-def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "report_net.py").write_text(OWN)
-    command = ["report", "report_net:net", "--shape", "1,2,8,8", "--loader", "report_net:loaders", "--seconds", "0.02"]
-    command += ["--methods", "weights", "--ratios", "0.8", "--epochs", "1", "--peers", "none", "--out", "out"]
-    assert main(command) == 0
-    assert (tmp_path / "out" / "report.html").is_file()
-    assert list(read(tmp_path / "out")["records"]) == ["dense", "weights 0.8"]
-    capsys.readouterr()
-    assert main([*command, "--json", "--render"]) == 0
-    assert json.loads(capsys.readouterr().out)["format"] == 1
-    for wrong in (["--methods", "magic"], ["--ratios", "2"], ["--peers", "rival"]):
-        assert main([*command, *wrong]) == 2
-    assert main(["report", "report_net:net", "--shape", "1,2,8,8", "--out", "none", "--render"]) == 1
-    assert main(["report", "digits", "--shape", "1,2"]) == 2
-    assert np.isfinite(read(tmp_path / "out")["records"]["dense"]["accuracy"])

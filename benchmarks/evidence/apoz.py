@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evidence.data import Batches, Data, Split
-from benchmarks.evidence.nets import LeNet5Relu
 from benchmarks.evidence.plots import curve, picture
 from benchmarks.evidence.run import Run, mean, show, spread, start
 from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
+from sparsenet.report.builtin import LeNet5
+from sparsenet.report.data import Batches, Data, Split
 
 DENSE, RETRAIN = LENETS["lenet5"], Recipe(2, 1e-3, decay=0.3)
 QUICK_DENSE, QUICK_RETRAIN = QUICK_LENETS["lenet5"], Recipe(1, 1e-3, 32)
@@ -55,7 +55,7 @@ def zeros_of_units(model: nn.Module, layer: nn.Linear, split: Split) -> Tensor:
     return torch.stack(counts).sum(0) / len(split)
 
 
-def trim(model: LeNet5Relu, sizes: tuple[int, int], split: Split) -> nn.Module:
+def trim(model: LeNet5, sizes: tuple[int, int], split: Split) -> nn.Module:
     """A smaller network with (conv2, fc1) of these sizes: the filters and units with the most zeros are gone."""
     filters, units = sizes
     zeros = zeros_of_units(model, model.fc1, split)
@@ -89,7 +89,7 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
 
     for number, size in enumerate(sizes):
         told = dict(run.step(f"apoz/{size[0]}-{size[1]}-{seed}", settings, partial(row, number)))
-        model = LeNet5Relu((20, *size))
+        model = LeNet5((20, *size))
         model.load_state_dict(told.pop("state"))
         model.eval()
         rows.append({"network": f"20-{size[0]}-{size[1]}-10", "seed": seed,
@@ -98,7 +98,7 @@ def rows_of(run: Run, data: Data, seed: int) -> list[dict[str, Any]]:
     def control(scratch: bool) -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 5000)
-            net = LeNet5Relu((20, *sizes[-1])) if scratch else copy.deepcopy(trained)
+            net = LeNet5((20, *sizes[-1])) if scratch else copy.deepcopy(trained)
         epochs = retrain.epochs * len(sizes) + (dense.epochs if scratch else 0)
         recipe = dataclasses.replace(dense if scratch else retrain, epochs=epochs)
         train(net, data.train, recipe, seed + 6000)

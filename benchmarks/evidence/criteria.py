@@ -23,13 +23,13 @@ import numpy as np
 from torch import nn
 
 import sparsenet
-from benchmarks.evidence.data import Batches, Data
 from benchmarks.evidence.nets import make
 from benchmarks.evidence.pictures import criteria_picture
 from benchmarks.evidence.run import Run, mean, show, spread, start
 from benchmarks.evidence.training import Recipe, errors, train
 from sparsenet import prune
 from sparsenet.prune.cost import graph_macs
+from sparsenet.report.data import Batches, Data
 from sparsenet.timing import interleave
 
 FILTERS = ("l1", "fpgm", "apoz", "taylor", "random", "slimming")

@@ -20,12 +20,12 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.evidence.data import Data
 from benchmarks.evidence.plots import curve, picture, times_axis
 from benchmarks.evidence.run import Run, mean, restored, show, spread, start
 from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
 from sparsenet.prune.masks import weight_of, weighted
+from sparsenet.report.data import Data
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.evidence.data import Batches, Data
 from benchmarks.evidence.nets import make
 from benchmarks.evidence.plots import curve, log_axis, picture
 from benchmarks.evidence.run import Run, mean, restored, show, spread, start
 from benchmarks.evidence.training import Recipe, error, errors, train
 from sparsenet import prune
 from sparsenet.cli.common import positive_int
+from sparsenet.report.data import Batches, Data
 
 LEVELS = {3: "51 %", 7: "21 %", 12: "7 %", 15: "3.6 %"}
 QUICK_LEVELS = {2: "64 %"}

@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 import sparsenet
-from benchmarks.evidence import data, nets
+from benchmarks.evidence import nets
 from benchmarks.evidence.training import Recipe, errors, train
 from sparsenet import prune
 from sparsenet.cli.common import console, positive_int, replacing, table
+from sparsenet.report import data
 from sparsenet.timing import cpu_model
 
 

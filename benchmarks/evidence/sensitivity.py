@@ -16,11 +16,11 @@ from typing import Any
 from torch import nn
 
 from benchmarks.evidence.criteria import PLANS, QUICK, layers_of
-from benchmarks.evidence.data import Data
 from benchmarks.evidence.plots import curve, picture
 from benchmarks.evidence.run import Run, show, start
 from benchmarks.evidence.training import error, errors, train
 from sparsenet import prune
+from sparsenet.report.data import Data
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MAX_DROP = 1.0  # points of held-out accuracy that each layer alone may cost

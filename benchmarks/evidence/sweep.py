@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.evidence.data import Data
 from benchmarks.evidence.plots import curve, picture
 from benchmarks.evidence.run import Run, mean, show, spread, start
 from benchmarks.evidence.training import LENETS, QUICK_LENETS, Recipe, errors, train
 from sparsenet import prune
+from sparsenet.report.data import Data
 
 SHARES = (0.25, 0.50, 0.60, 0.70, 0.80, 0.90, 0.95, 0.97, 0.99)
 DENSE, RETRAIN = LENETS["lenet300"], Recipe(1, 1e-3, decay=0.3)

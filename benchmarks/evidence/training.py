@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evidence.data import Batches, Data, Split
+from sparsenet.report.data import Batches, Data, Split
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from torch import nn
 
 import sparsenet as sn
 from benchmarks import models
-from benchmarks.evidence import data as datasets
 from benchmarks.evidence.run import Run
 from benchmarks.evidence.training import train
 from benchmarks.models.classic import VGG
@@ -21,6 +20,7 @@ from sparsenet import prune
 from sparsenet.demo import mobilenet
 from sparsenet.demo.photos import PHOTOS, photo
 from sparsenet.prune.cost import graph_macs
+from sparsenet.report import data as datasets
 
 from .plan import DENSE, SUBJECTS, Pruning, shape
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsenet import peers
 from sparsenet.cli.common import CommandError, UsageError, add_json, positive_float, positive_int, print_json
-from sparsenet.cli.source import add_factory, call_factory, load_module
+from sparsenet.cli.source import add_factory, call_factory, from_factory, load_module, one_line
 
 if TYPE_CHECKING:
     from sparsenet.report.study import Study
 
-_BUILT_IN = ("digits",)
+_BUILT_IN = ("digits", "lenet5", "vgg")  # as in sparsenet.report.builtin, which needs torch
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -32,6 +33,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--loader",
         metavar="PKG.MOD:FUNCTION",
         help="returns (train, test), iterables of batches (x, y); without it only speed is measured",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="MNIST for lenet5, Fashion-MNIST for vgg (default: as packaged)"
     )
     parser.add_argument("--methods", help="names, separated by commas (default: all)")
     parser.add_argument("--ratios", help="for all methods, as 0.5,0.8,0.9 (default: each method's own)")
@@ -102,9 +106,11 @@ def _study(args: argparse.Namespace) -> Study:
     if args.model in _BUILT_IN:
         if args.weights or args.shape or args.loader:
             raise UsageError(f"--weights, --shape and --loader go with pkg.mod:factory; {args.model} is built in")
-        from sparsenet.report.digits import study as digits
+        from sparsenet.report import builtin
 
-        study = digits(args.seed)
+        study = builtin.study(args.model, args.seed, args.data)
+    elif args.data:
+        raise UsageError(f"--data goes with {', '.join(_BUILT_IN[1:])}; {args.model} has a --loader")
     else:
         study = _own(args)
     changed: dict[str, Any] = {"methods": _methods(args, study)}
@@ -122,18 +128,35 @@ def _own(args: argparse.Namespace) -> Study:
 
     from sparsenet.report.study import Study
 
-    load_module(args)  # once, so that what is wrong with it shows before the work begins
-    train = test = None
-    if args.loader:
-        loaders = call_factory(args.loader)
-        if not isinstance(loaders, (tuple, list)) or len(loaders) != 2:
-            raise CommandError(f"{args.loader} must return (train, test), two iterables of batches (x, y)")
-        train, test = loaders
-    if len(args.shape) != 1:
+    if len(args.shape) > 1:
         raise UsageError("sparsenet report takes networks with one input: give --shape once")
+    from_factory(args)  # so that what is wrong with the network shows before the work begins
     example = torch.randn((1, *args.shape[0][1:]), generator=torch.Generator().manual_seed(0))
+    train, test = _loaders(args.loader, args.shape[0]) if args.loader else (None, None)
     note = f"{args.model}{f' with {args.weights}' if args.weights else ''}; data: {args.loader or 'none'}"
     return Study(args.model, lambda: load_module(args), example, train, test, seed=args.seed, note=note)
+
+
+def _loaders(name: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """(train, test) of --loader, whose first batches are looked at: better now than after an hour of training."""
+    found = call_factory(name)
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise CommandError(f"{name} must return (train, test), two iterables of batches (x, y)")
+    for what, loader in zip(("train", "test"), found, strict=True):
+        if isinstance(loader, Iterator):
+            raise CommandError(f"{name}: {what} can be read only once: return a list or a DataLoader, not an iterator")
+        try:
+            batch = next(iter(loader), None)
+        except Exception as error:  # the user's loader may raise anything
+            raise CommandError(f"{name}: {what} raised {one_line(error)}") from None
+        if batch is None:
+            raise CommandError(f"{name}: {what} yields no batch")
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(hasattr(t, "shape") for t in batch):
+            raise CommandError(f"{name}: {what} must yield pairs of tensors (x, y), got {type(batch).__name__}")
+        if tuple(batch[0].shape[1:]) != shape[1:]:
+            x, given = list(batch[0].shape), ",".join(str(n) for n in shape)
+            raise CommandError(f"{name}: {what} yields x of shape {x}, which is not that of --shape {given}")
+    return found[0], found[1]
 
 
 def _methods(args: argparse.Namespace, study: Study) -> dict[str, tuple[float, ...]]:

@@ -77,7 +77,7 @@ def load_source(args: argparse.Namespace) -> Source:
         if suffix == ".pt2":
             return _from_program(name)
         if _FACTORY.fullmatch(name):
-            return _from_factory(args)
+            return from_factory(args)
     if suffix in (".pt", ".pth", ".safetensors"):
         raise UsageError(f"{name} holds weights but no network: give pkg.mod:factory --weights {name} --shape ...")
     raise UsageError(f"{name}: expected a .snet, .onnx or .pt2 file, or pkg.mod:factory")
@@ -103,11 +103,12 @@ def _from_program(name: str) -> Source:
     try:
         program = torch.export.load(name)
     except Exception as error:  # torch raises whatever its zip, JSON and schema layers do
-        raise CommandError(f"{name}: torch.export.load cannot read it: {_one_line(error)}") from None
+        raise CommandError(f"{name}: torch.export.load cannot read it: {one_line(error)}") from None
     return Source(name, sparsenet.from_torch(program), program.module())
 
 
-def _from_factory(args: argparse.Namespace) -> Source:
+def from_factory(args: argparse.Namespace) -> Source:
+    """What MODEL, a pkg.mod:factory, makes; it has been run once."""
     torch = _torch()
     module = load_module(args)
     example = tuple(torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in args.shape)
@@ -116,7 +117,7 @@ def _from_factory(args: argparse.Namespace) -> Source:
             module(*example)
     except Exception as error:
         shapes = " ".join(str(list(shape)) for shape in args.shape)
-        raise CommandError(f"{args.model} does not run on {shapes}: {_one_line(error)}") from None
+        raise CommandError(f"{args.model} does not run on {shapes}: {one_line(error)}") from None
     return Source(args.model, sparsenet.from_torch(module, example), module)
 
 
@@ -145,7 +146,7 @@ def call_factory(name: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # the user's module may raise anything
-        raise CommandError(f"{name}: cannot import {module_name}: {_one_line(error)}") from None
+        raise CommandError(f"{name}: cannot import {module_name}: {one_line(error)}") from None
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise CommandError(f"{name}: {module_name} has no {attribute}")
@@ -155,7 +156,7 @@ def call_factory(name: str) -> Any:
     try:
         return found()
     except Exception as error:
-        raise CommandError(f"{name}() raised {_one_line(error)}") from None
+        raise CommandError(f"{name}() raised {one_line(error)}") from None
 
 
 def _load_weights(module: Any, path: Path, allow_pickle: bool) -> None:
@@ -188,7 +189,7 @@ def _read_state(path: Path, allow_pickle: bool) -> dict[str, Any]:
         try:
             return dict(loader.load_file(path))
         except Exception as error:
-            raise CommandError(f"{path}: not a readable safetensors file: {_one_line(error)}") from None
+            raise CommandError(f"{path}: not a readable safetensors file: {one_line(error)}") from None
     if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
         raise UsageError(f"{path}: expected .safetensors, or .pt or .pth with --allow-pickle")
     if not allow_pickle:
@@ -196,7 +197,7 @@ def _read_state(path: Path, allow_pickle: bool) -> dict[str, Any]:
     try:
         state = _torch().load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CommandError(f"{path}: torch.load(weights_only=True) cannot read it: {_one_line(error)}") from None
+        raise CommandError(f"{path}: torch.load(weights_only=True) cannot read it: {one_line(error)}") from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(hasattr(value, "shape") for value in state.values()):
@@ -221,7 +222,8 @@ def bake_masks(state: Mapping[str, Any]) -> dict[str, Any]:
     return baked
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error of others' code in one line, with its type."""
     text = " ".join(str(error).split())
     if isinstance(error, SparsenetError):
         return text

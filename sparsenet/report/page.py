@@ -7,28 +7,36 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from sparsenet.report import devices, plots, plots_layers
-from sparsenet.report.analysis import DENSE, OURS, Point, answer, at_equal_accuracy, fastest_dense_engine, points
+from sparsenet.report import devices
+from sparsenet.report.analysis import DENSE, OURS, Point, answer, points
+from sparsenet.report.figures import Figure
 from sparsenet.report.store import finite
-from sparsenet.report.tables import Table, engines, equal, failures, milliseconds, runs
+from sparsenet.report.tables import Table, calls, engines, equal, failures, milliseconds, runs
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1c1c1c; --soft: #666; --line: #ddd; --bar: #b9d4e8; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1c1c1c; --soft: #666; --line: #ddd; --rule: #999;
+  --bar: #b9d4e8; --told: #f4f8fb; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #17191c; --ink: #e4e4e4; --soft: #a2a2a2; --line: #3a3d41; --rule: #777; --bar: #2f6690;
+    --told: #1f262d; }
+  figure svg { filter: invert(0.9) hue-rotate(180deg); }
+}
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 75rem; padding: 1.5rem; background: #fff; color: var(--ink);
+body { margin: 0 auto; max-width: 75rem; padding: min(1.5rem, 4vw); background: var(--paper); color: var(--ink);
   font: 15px/1.5 "DejaVu Sans", Verdana, Arial, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 .sub, .note, figcaption { color: var(--soft); font-size: .85rem; }
-.answer { border-left: 4px solid #0072b2; padding: .3rem 1rem; background: #f4f8fb; max-width: 60rem; }
+.answer { border-left: 4px solid #0072b2; padding: .3rem 1rem; background: var(--told); max-width: 60rem; }
 .answer p { margin: .5rem 0; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.5rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.5rem; }
 figure { margin: 0; } figure svg { width: 100%; height: auto; display: block; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } .wide svg { min-width: 44rem; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .22rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { border-bottom: 2px solid #999; font-weight: 600; vertical-align: bottom; }
+th, td { padding: .22rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th { border-bottom: 2px solid var(--rule); font-weight: 600; vertical-align: bottom; white-space: normal;
+  min-width: 4.6em; }
 th.text, td.text { text-align: left; } td.wrap { white-space: normal; min-width: 18rem; max-width: 40rem; }
-tbody tr:hover { background: #f6f6f6; }
+tbody tr:hover { background: var(--told); }
 details { margin: .3rem 0; border: 1px solid var(--line); border-radius: 4px; padding: .3rem .8rem; }
 summary { cursor: pointer; }
 .bar { min-width: 9rem; } .bar span { display: inline-block; height: .7em; background: var(--bar); }
@@ -40,13 +48,13 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 def all_tables(content: Mapping[str, Any], loss: float) -> list[Table]:
     """Those that have rows, in their order on the page."""
     found = points(content)
-    tables = [equal(found, loss), runs(content, found), engines(content, found)]
+    tables = [equal(found, loss), runs(content, found), engines(content, found), calls(content, found)]
     tables += [*devices.tables(content), failures(content)]
     return [table for table in tables if table.rows]
 
 
-def page(content: Mapping[str, Any], loss: float = 0.01) -> str:
-    """The whole document; ``loss`` is how much accuracy counts as equal."""
+def page(content: Mapping[str, Any], loss: float, drawn: Sequence[Figure]) -> str:
+    """The whole document; ``loss`` is how much accuracy counts as equal, ``drawn`` what `figures` returns."""
     settings, found = content["settings"], points(content)
     name = escape(str(settings["name"]))
     answers = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(content, loss))
@@ -59,8 +67,8 @@ def page(content: Mapping[str, Any], loss: float = 0.01) -> str:
         f'<p class="sub">{escape(content.get("note", ""))}<br>{escape(how)}</p>',
         f'<div class="answer">{answers}</div>',
     ]
-    if found:
-        parts.append(_plots(content, found, loss))
+    *small, wide = [_figure(figure) for figure in drawn] or [""]
+    parts += [f'<div class="plots">{"".join(small)}</div>', f'<div class="wide">{wide}</div>']
     parts += [_table(table) for table in all_tables(content, loss)]
     if found:
         parts.append("<h2>Layer by layer</h2>")
@@ -76,43 +84,11 @@ def page(content: Mapping[str, Any], loss: float = 0.01) -> str:
     )
 
 
-def _plots(content: Mapping[str, Any], found: Sequence[Point], loss: float) -> str:
-    engine = fastest_dense_engine(content)
-    figures = []
-    if len(found) > 1:
-        told = "Above 1x pruning pays. Diamonds on the line: break-even, between the measured points."
-        figures.append(_figure("Speed-up against sparsity", plots.speedup(found, engine), told))
-    if found[0].accuracy is not None and len(found) > 1:
-        told = "Up and to the left is better. Accuracy is that of the compiled network on the test data."
-        label = "ms a call in sparsenet: dense median over speed-up"
-        svg = plots.accuracy_against(found, lambda p: p.ms, "accuracy-latency", label)
-        figures.append(_figure("Accuracy against latency", svg, told))
-        svg = plots.accuracy_against(found, lambda p: p.record["snet_bytes"] / 1e3, "accuracy-size", "kB of the .snet")
-        figures.append(_figure("Accuracy against file size", svg, "Up and to the left is better."))
-        for number, (target, how, runs) in enumerate(devices.measured_elsewhere(content, found)):
-            svg = plots.accuracy_against(runs, lambda p: p.ms, f"device-{number}", "ms a call, median of the rounds")
-            told = f"{how}. Up and to the left is better."
-            figures.append(_figure(f"Accuracy against latency on {target}", svg, told))
-    chosen = shown_in_detail(found, loss)
-    told = (
-        "A mark a step, as large as its share of the time. Below the roof: what the kernels leave. Above its slope: "
-        "data that stays in the caches."
+def _figure(figure: Figure) -> str:
+    return (
+        f'<figure><h2>{escape(figure.title)}</h2><div class="scroll">{figure.svg}</div>'
+        f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
     )
-    figures.append(_figure("Roofline", plots_layers.roofline(chosen, content["settings"]["threads"]), told))
-    told = f"The slowest steps with weights of {' and '.join(point.key for point in chosen)}."
-    bars = _figure("Layers", plots_layers.bars(chosen), told)
-    return f'<div class="plots">{"".join(figures)}</div>{bars}'
-
-
-def shown_in_detail(found: Sequence[Point], loss: float) -> list[Point]:
-    """The dense run, and the fastest that is as accurate, or the fastest of all."""
-    equal = at_equal_accuracy(found, loss)
-    pruned = equal or sorted(found[1:], key=lambda point: -point.speedup)
-    return [found[0], *pruned[:1]]
-
-
-def _figure(title: str, svg: str, caption: str) -> str:
-    return f"<figure><h2>{escape(title)}</h2>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _table(table: Table) -> str:
@@ -123,10 +99,10 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return (
-        f'<h2>{escape(table.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{note}"
-    )
+    shown = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}'
+    if table.folded:
+        return f"<details><summary>{escape(table.title)}</summary>{shown}</details>"
+    return f"<h2>{escape(table.title)}</h2>{shown}"
 
 
 def _cell(tag: str, value: str, left: bool) -> str:

@@ -61,9 +61,11 @@ def run(
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> Store:
     """Does what is left to do of a study in ``folder``. Each run is stored twice, once trained and once measured, so
-    an interruption costs at most the step that it hits. A run that fails is a record with the reason.
+    an interruption costs at most the step that it hits. A run that fails is a record with the reason, and is tried
+    again the next time.
 
-    Raises InvalidArgumentError if the folder holds another study, SparsenetIOError if it cannot be written.
+    Raises InvalidArgumentError if the folder holds another study, SparsenetIOError if it cannot be written,
+    SparsenetError if the dense network fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = study.settings() | {"threads": threads, "batch": batch, "peers": list(peers), "seconds": seconds}
@@ -76,8 +78,8 @@ def run(
     runs = plan(study)
     for number, this in enumerate(runs, start=1):
         head = f"[{number}/{len(runs)}] {this.key}:"
-        record = store.records.get(this.key, {})
-        if "engines" in record or "error" in record:
+        record = {key: value for key, value in store.records.get(this.key, {}).items() if key != "error"}
+        if "engines" in record:
             say(f"{head} done before")
             continue
         try:
@@ -90,12 +92,21 @@ def run(
             x = np.random.default_rng(study.seed).standard_normal((batch, *study.example.shape[1:]), np.float32)
             baseline = None if this.method == DENSE else folder / runs[0].file
             record |= measure(folder / this.file, [x], peers, threads, seconds, baseline)
-        except (ValueError, MeasureError, SparsenetError, RuntimeError) as error:
-            record["error"] = " ".join(str(error).split())
+        except Exception as error:  # of a user's network or loader it may be any; the other runs go on
+            if this.method == DENSE:
+                raise SparsenetError(f"the dense network, with which all is compared, failed: {_why(error)}") from error
+            record["error"] = _why(error)
         store.records[this.key] = record
         store.save()
         say(f"{head} {_summary(record)}")
     return store
+
+
+def _why(error: Exception) -> str:
+    """In one line, with the type where the text alone may say little."""
+    text = " ".join(str(error).split())
+    told = isinstance(error, (ValueError, MeasureError, SparsenetError, RuntimeError)) and text
+    return text if told else f"{type(error).__name__}: {text}"
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ class Table:
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
+    folded: bool = False  # on the page
 
 
 def percent(share: float | None) -> str:
@@ -39,6 +40,7 @@ def runs(content: Mapping[str, Any], found: Sequence[Point]) -> Table:
             (
                 point.key,
                 percent(point.accuracy),
+                f"{point.speedup:.2f}",
                 f"{record['parameters']:,}",
                 f"{record['nonzeros']:,}",
                 f"{record['flops'] / 1e6:,.2f}",
@@ -47,13 +49,12 @@ def runs(content: Mapping[str, Any], found: Sequence[Point]) -> Table:
                 "" if peak is None else f"{peak / 2**20:.1f}",
                 *(milliseconds(ours[key]) for key in ("median_ms", "p10_ms", "p99_ms")),
                 f"{ours['per_second']:,.0f}",
-                f"{point.speedup:.2f}",
-                *([] if not _has_energy(content) else ["" if joules is None else f"{1e3 * joules:.2f}"]),
+                *([] if not _has_energy(content) else [_millijoules(joules)]),
             )
         )
     columns: tuple[str, ...] = (
-        "<run", "accuracy", "parameters", "nonzeros", "MFLOPs", ".snet bytes", "gzipped", "peak MiB", "median ms",
-        "p10 ms", "p99 ms", "samples/s", "speed-up",
+        "<run", "accuracy", "speed-up", "parameters", "nonzeros", "MFLOPs", ".snet bytes", "gzipped", "peak MiB",
+        "median ms", "p10 ms", "p99 ms", "samples/s",
     )  # fmt: skip
     columns += ("mJ",) if _has_energy(content) else ()
     note = (
@@ -86,6 +87,24 @@ def _times(engine: Mapping[str, float] | None, why: str | None) -> str:
     if engine is None:
         return "failed" if why else ""
     return f"{milliseconds(engine['median_ms'])} ({engine['times_ours']:.2f}x)"
+
+
+def calls(content: Mapping[str, Any], found: Sequence[Point]) -> Table:
+    """Every run in every engine: what `engines` leaves out."""
+    rows = []
+    for point in found:
+        joules = point.record["energy"].get("joules", {})
+        for name, engine in point.record["engines"].items():
+            times = (milliseconds(engine[key]) for key in ("median_ms", "p10_ms", "p99_ms"))
+            cells = (point.key, name, *times, f"{engine['per_second']:,.0f}", f"{engine['times_ours']:.2f}")
+            rows.append((*cells, *([_millijoules(joules.get(name))] if _has_energy(content) else [])))
+    columns: tuple[str, ...] = ("<run", "<engine", "median ms", "p10 ms", "p99 ms", "samples/s", "time / sparsenet's")
+    columns += ("mJ",) if _has_energy(content) else ()
+    return Table("Every run in every engine", columns, rows if content["settings"]["peers"] else [], folded=True)
+
+
+def _millijoules(joules: float | None) -> str:
+    return "" if joules is None else f"{1e3 * joules:.2f}"
 
 
 def equal(found: Sequence[Point], loss: float) -> Table:

@@ -1,4 +1,7 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and digits as whole tensors: real data from packages, checked, no worker processes."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and digits as whole tensors: real data from packages, checked, no worker processes.
+
+The built-in studies and benchmarks.evidence read them here.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
+from sparsenet.errors import SparsenetError
 
 # MD5 of the files as unpacked: the data set's own, so any copy will do.
 _IDX = {
@@ -52,7 +57,7 @@ NAMES = (*_PLACES, "digits")
 HELD_OUT = 5000
 
 
-class DataError(RuntimeError):
+class DataError(SparsenetError):
     """A data set is missing or not what it should be; the message says how to get it."""
 
 
@@ -83,11 +88,11 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self.seed is None:
-            yield from zip(self.split.x.split(self.size), self.split.y.split(self.size), strict=True)
+            yield from zip(torch.split(self.split.x, self.size), torch.split(self.split.y, self.size), strict=True)
             return
         # torch's own random state says which pass this is, so that a seeded training is the same every time.
         rng = torch.Generator().manual_seed(self.seed + int(torch.randint(2**31, ()).item()))
-        for rows in torch.randperm(len(self.split), generator=rng).split(self.size):
+        for rows in torch.split(torch.randperm(len(self.split), generator=rng), self.size):
             yield self.split.x[rows], self.split.y[rows]
 
 
