@@ -67,7 +67,7 @@ def test_the_clock_times_shrunk_networks_in_the_peer_too(tmp_path: Path) -> None
 def row(kind: str, key: str, speed: float, valid: float = 90.0, test: float = 90.0) -> dict[str, Any]:
     time = {"ms": 1 / speed, "dense_over_ours": speed, "peer_dense_over_ours": speed / 1.5, "isa": "avx2"}
     sizes = {"macs": 10, "useful_macs": 10, "nonzeros": 10, "parameters": 10, "snet_bytes": 40}
-    accuracy = {"valid_accuracy": valid, "test_accuracy": test}
+    accuracy = {"valid_accuracy": [valid], "test_accuracy": [test]}
     return {"key": key, "kind": kind, "amount": key, "time": time, **sizes, **accuracy}
 
 
@@ -101,13 +101,15 @@ def test_tables_are_written_between_their_marks(tmp_path: Path) -> None:
     (tmp_path / "study.md").write_text(text)
     folder = tmp_path / "cache" / "vgg"
     folder.mkdir(parents=True)
-    record = row("dense", "dense", 1.0)
+    record = row("dense", "dense", 1.0) | {"valid_accuracy": 90.0, "test_accuracy": 91.0}
     (folder / "dense.time.json").write_text(json.dumps(record.pop("time")))
     (folder / "dense.json").write_text(json.dumps(record))
+    (folder / "dense.seed1.json").write_text(json.dumps(record | {"test_accuracy": 91.5}))
     page.write(Namespace(cache=tmp_path / "cache", docs=tmp_path))
     written = (tmp_path / "study.md").read_text()
     assert "old" not in written
     assert "before vgg\n<!-- study: vgg -->\n| pruning |" in written
+    assert "| 90.00 ± 0.00 | 91.25 ± 0.25 |" in written  # the mean of two seeds, and half their range
     assert json.loads((tmp_path / "study.json").read_text())["rows"]["vgg"][0]["key"] == "dense"
     (tmp_path / "study.md").write_text("no marks")
     with pytest.raises(SystemExit, match="no marker"):

@@ -36,21 +36,22 @@ def place(args: Namespace, network: str, row: Pruning, end: str) -> Path:
 
 def prune(args: Namespace) -> None:
     """Makes what is missing; a row that cannot be made is a record with the reason."""
-    for network in args.networks:
-        left = [row for row in rows_of(network, args) if not place(args, network, row, "json").is_file()]
-        maker = Maker(network, args) if left else None
+    for network, seed in ((n, s) for s in range(args.seeds) for n in args.networks if not s or SUBJECTS[n].retrain):
+        end = f"seed{seed}." * (seed > 0)
+        left = [row for row in rows_of(network, args) if not place(args, network, row, f"{end}json").is_file()]
+        maker = Maker(network, args, seed) if left else None
         for row in left:
             assert maker is not None
             begin = time.time()
-            file = place(args, network, row, "snet")
+            file = place(args, network, row, f"{end}snet")
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 record: dict[str, Any] = maker.make(row, file)
             except (ValueError, RuntimeError, SparsenetError) as error:
                 record = {"error": " ".join(str(error).split())}
-            write_text(place(args, network, row, "json"), json.dumps(record, indent=1))
+            write_text(place(args, network, row, f"{end}json"), json.dumps(record, indent=1))
             shown = {k: v for k, v in record.items() if k in ("error", "test_accuracy", "same_answer", "snet_bytes")}
-            say(f"{network} {row.key}: {shown} ({time.time() - begin:.0f} s)")
+            say(f"{network} {end}{row.key}: {shown} ({time.time() - begin:.0f} s)")
 
 
 def timing(args: Namespace) -> None:
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("command", choices=("prune", "time", "layers", "tables"))
     parser.add_argument("--networks", default=",".join(SUBJECTS), help="comma-separated (default all)")
     parser.add_argument("--rows", help="beginnings of keys such as weights,filters-0.3; comma-separated (default all)")
+    parser.add_argument("--seeds", type=int, default=1, help="of trained networks (default 1); the first is timed")
     parser.add_argument("--cache", type=Path, default=Path("build/study"), help="for .snet files and records")
     parser.add_argument("--trained", type=Path, default=Path("build/evidence/cache"), help="for trained dense networks")
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: $SPARSENET_DATA or as packaged)")

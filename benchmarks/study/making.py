@@ -29,16 +29,16 @@ SEED = 0
 
 
 class Maker:
-    """Rows of one network; the dense one is made, trained or read once."""
+    """Rows of one network; the dense one is made, trained or read once. ``seed`` is of what is trained."""
 
-    def __init__(self, network: str, args: Namespace) -> None:
-        self.network, self.subject, self.args = network, SUBJECTS[network], args
+    def __init__(self, network: str, args: Namespace, seed: int = SEED) -> None:
+        self.network, self.subject, self.args, self.seed = network, SUBJECTS[network], args, seed
         self.data: datasets.Data | None = None
         self.views: torch.Tensor | None = None
         if self.subject.dense is not None:
             run = Run("study", Namespace(quick=False, data=args.data, cache=args.trained))
             self.data = run.data(self.subject.data)
-            self.dense, _ = run.dense(network, self.data, self.subject.dense, SEED)
+            self.dense, _ = run.dense(network, self.data, self.subject.dense, seed)
             self.example = self.data.valid.x[:1]
         elif self.subject.data == "photos":
             found = mobilenet.pretrained()
@@ -99,7 +99,7 @@ class Maker:
     def _retrain(self, model: nn.Module) -> None:
         if self.subject.retrain is not None and self.data is not None:
             images = self.data.train.head(self.subject.images) if self.subject.images else self.data.train
-            train(model, images, self.subject.retrain, SEED + 100)
+            train(model, images, self.subject.retrain, self.seed + 100)
 
     def _accuracy(self, engine: sn.Engine) -> dict[str, float]:
         """Of the compiled network, in percent, on the held-out and on the test images."""

@@ -8,6 +8,7 @@ import platform
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -53,6 +54,9 @@ def gather(cache: Path) -> dict[str, Any]:
             if made.is_file():
                 record = {"key": row.key, "kind": row.kind, "amount": row.told, **json.loads(made.read_text())}
                 record["time"] = json.loads(timed.read_text()) if timed.is_file() else None
+                others = [json.loads(f.read_text()) for f in sorted(made.parent.glob(f"{row.key}.seed*.json"))]
+                for key in (key for key in record if key.endswith("_accuracy")):
+                    record[key] = [record[key], *(other[key] for other in others)]  # by seed
                 rows.setdefault(network, []).append(record)
     return {
         "machine": {"cpu": cpu_model(), "system": f"{platform.system()} {platform.machine()}", "threads": 1},
@@ -85,15 +89,15 @@ def timed(told: dict[str, Any], network: str) -> list[Record]:
 
 def allowed(row: Record, kept: str, images: int) -> float:
     """Two standard errors of an accuracy, in points."""
-    share = row[kept] / 100
+    share = fmean(row[kept]) / 100
     return 200 * math.sqrt(share * (1 - share) / images)
 
 
 def as_accurate(rows: Sequence[Record]) -> list[Record]:
     """The rows whose held-out accuracy is within two standard errors of the dense network's."""
     dense = rows[0]
-    least = dense["valid_accuracy"] - allowed(dense, "valid_accuracy", HELD_OUT)
-    return [row for row in rows[1:] if row["valid_accuracy"] >= least]
+    least = fmean(dense["valid_accuracy"]) - allowed(dense, "valid_accuracy", HELD_OUT)
+    return [row for row in rows[1:] if fmean(row["valid_accuracy"]) >= least]
 
 
 def equal(told: dict[str, Any]) -> str:
@@ -107,25 +111,20 @@ def equal(told: dict[str, Any]) -> str:
         for row in sorted(as_accurate(rows), key=lambda row: -row["time"]["dense_over_ours"]):
             fastest.setdefault(row["kind"], row)
         dense = rows[0]
-        lines.append((subject.title, "dense", "", *_accuracies(dense), "1.0", *_times(dense, dense)))
+        lines.append((subject.title, "dense", "", _accuracy(dense, "test"), "", "1.0", *_times(dense, dense)))
         for row in fastest.values():
+            lost = f"{fmean(dense['test_accuracy']) - fmean(row['test_accuracy']):+.2f}"
             smaller = f"{dense['snet_bytes'] / row['snet_bytes']:.1f}"
-            lines.append(("", row["kind"], row["amount"], *_accuracies(row), smaller, *_times(row, dense)))
+            cells = ("", row["kind"], row["amount"], _accuracy(row, "test"), lost, smaller)
+            lines.append((*cells, *_times(row, dense)))
     head = ("<network", "<pruning", "<how much", "test, %", "lost", "file, times smaller", *_TIMES)
-    return _table(head, _losses(lines))
+    return _table(head, lines)
 
 
-def _accuracies(row: Record) -> tuple[str, str]:
-    return f"{row['test_accuracy']:.2f}", ""
-
-
-def _losses(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Fills in the points lost against the dense row above."""
-    dense, filled = 0.0, []
-    for line in lines:
-        dense = float(line[3]) if line[1] == "dense" else dense
-        filled.append((*line[:4], "" if line[1] == "dense" else f"{dense - float(line[3]):+.2f}", *line[5:]))
-    return filled
+def _accuracy(row: Record, of: str) -> str:
+    """The mean over the seeds, and half their range if there are several."""
+    values = row[f"{of}_accuracy"]
+    return f"{fmean(values):.2f}" + f" ± {(max(values) - min(values)) / 2:.2f}" * (len(values) > 1)
 
 
 _TIMES = ("ms", "over our dense", "over dense onnxruntime", "onnxruntime gains", "over onnxruntime, same net")
@@ -155,7 +154,7 @@ def everything(told: dict[str, Any], network: str) -> str:
     for row in rows:
         cells: tuple[str, ...] = (row["kind"], row["amount"])
         if "test_accuracy" in dense:
-            cells += (f"{row['valid_accuracy']:.2f}", f"{row['test_accuracy']:.2f}")
+            cells += (_accuracy(row, "valid"), _accuracy(row, "test"))
         if "cosine" in dense:
             cells += (f"{row['same_answer']:.0f}", f"{row['cosine']:.2f}")
         cells += (f"{row['nonzeros'] / 1e6:.3g}", f"{100 * row['useful_macs'] / dense['macs']:.0f}")
