@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
 import sparsenet.engine
-from sparsenet.prune.evaluate import device_of
+from sparsenet.prune.evaluate import call, device_of
 from sparsenet.prune.groups import Group, Structure
 from sparsenet.prune.scores import per_unit
 from sparsenet.prune.snapshot import modes_kept
@@ -21,10 +23,11 @@ Loader = Iterable[Any]
 Loss = Callable[[Any, Any], Tensor]
 
 
-def first_inputs(loader: Loader) -> Any:
-    """The inputs of the first batch; ValueError if there is none."""
-    for batch in loader:
-        return _inputs(batch)
+def opened(loader: Loader) -> tuple[Any, Loader]:
+    """The inputs of the first batch, and all batches, for one pass; ValueError if there is none."""
+    batches = iter(loader)
+    for batch in batches:
+        return _inputs(batch), itertools.chain([batch], batches)
     raise ValueError("the loader is empty: criteria by data need at least one batch of (inputs, targets)")
 
 
@@ -123,8 +126,8 @@ def taylor(
                 if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                     raise ValueError("taylor needs the loss, hence a loader of (inputs, targets)")
                 caught.clear()
-                inputs, targets = batch[0].to(device), batch[1].to(device)
-                value = loss(model(inputs), targets)
+                inputs, targets = pytree.tree_map(lambda tensor: tensor.to(device), (batch[0], batch[1]))
+                value = loss(call(model, inputs), targets)
                 changes = _changes(value, caught, structure, len(targets))
                 samples += len(targets)
                 for group, total in zip(groups, totals, strict=True):

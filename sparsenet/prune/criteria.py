@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from sparsenet.prune.layout import to_matrix
 from sparsenet.prune.masks import weight_of
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -17,12 +18,11 @@ Criterion = Callable[[nn.Module], Tensor]
 
 def rows(layer: nn.Module, dropped: Tensor | None = None) -> Tensor:
     """The weights as [filters, everything else]; with zeros for the inputs in ``dropped`` (bool, [inputs])."""
-    weight = weight_of(layer)
-    if isinstance(layer, TRANSPOSED):
-        weight = weight.transpose(0, 1)
+    matrix = to_matrix(layer, weight_of(layer))
     if dropped is not None and bool(dropped.any()):
-        weight = weight.masked_fill(dropped.view(1, -1, *[1] * (weight.dim() - 2)).to(weight.device), 0.0)
-    return weight.flatten(1)
+        unread = dropped.to(matrix.device).view(len(matrix), 1, -1)
+        matrix = matrix.masked_fill(unread.repeat_interleave(matrix.shape[2] // unread.shape[2], 2), 0.0)
+    return matrix.flatten(0, 1)
 
 
 def l1(weights: Tensor) -> Tensor:

@@ -48,3 +48,10 @@ def device_of(model: nn.Module) -> torch.device:
     """Where the model's parameters are; the CPU if it has none."""
     parameter = next(model.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """``model`` of a tensor, of several, or of several by name: what `sparsenet.from_torch` takes as an example."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)

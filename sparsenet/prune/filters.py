@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsenet.prune.activations import BY_DATA, Loader, Loss, data_scores, first_inputs
+from sparsenet.prune.activations import BY_DATA, Loader, Loss, data_scores, opened
 from sparsenet.prune.criteria import BY_WEIGHTS, Criterion, rows
 from sparsenet.prune.groups import Group, Structure, by_definition, check_held
 from sparsenet.prune.masking import mask_units
@@ -61,7 +61,7 @@ def filters(
             2016), "taylor" (change of the loss to first order; Molchanov et al. 2017), "activation_mean" (mean
             magnitude, same paper). Or a function that takes a layer and returns a number for each of its filters.
         example: an input, as for `sparsenet.from_torch`; criteria by data take it from the loader.
-        loader: batches, as (inputs, targets) or as inputs alone. All of it is read.
+        loader: batches, as (inputs, targets) or as inputs alone. All of it is read, once.
         loss: for "taylor", loss(outputs, targets), a mean over the samples; by default cross entropy.
         scope: "layer" ranks within each group; "global" ranks all filters together, after dividing each group's
             numbers by their L2 norm (Molchanov et al. 2017, section 2.2) unless they are comparable as they are, as
@@ -95,8 +95,9 @@ def filters(
     by_data = isinstance(criterion, str) and criterion in BY_DATA
     if by_data and loader is None:
         raise ValueError(f"criterion {criterion!r} looks at data: give it loader=, batches of (inputs, targets)")
-    if example is None and loader is not None and by_data:
-        example = first_inputs(loader)
+    if loader is not None and by_data:
+        first, loader = opened(loader)
+        example = first if example is None else example
     structure = None if example is None else Structure(model, example)
     chosen = select(model, structure, ratio, skip)
     if greedy and (structure is None or by_data or scope == "global"):
@@ -114,12 +115,11 @@ def filters(
         else:
             scores = group_scores(criterion, model, groups, seed)
         if scope == "global":
-            share = ratio if isinstance(ratio, float | int) else None
-            if share is None:
+            if isinstance(ratio, Mapping):
                 raise ValueError("scope='global' finds each layer's share itself: ratio is one number, not a dict")
             raw = not isinstance(criterion, str) or criterion in ("bn_scale", "apoz", "random")
             scores = scores if raw else [s / s.norm().clamp_min(1e-30) for s in scores]
-            drops = drop_globally([g.name for g in groups], scores, dead, share, max_per_layer)
+            drops = drop_globally([g.name for g in groups], scores, dead, ratio, max_per_layer)
         else:
             drops = [dropped_by(s, d, share) for (_, share), s, d in zip(chosen, scores, dead, strict=True)]
     mask_units(model, groups, drops, keep_shift)
@@ -130,11 +130,13 @@ def select(
     model: nn.Module, structure: Structure | None, ratio: float | Mapping[str, float], skip: Collection[str]
 ) -> list[tuple[Group, float]]:
     """The groups to prune and their ratios, checked."""
-    layers = dict(weighted(model, list(skip)))
+    layers = dict(weighted(model, skip))
     if structure is None:
         groups = by_definition(model, layers)
     else:
         groups = [g for g in structure.groups if not set(g.layers) & set(skip) and not _is_linear(g)]
+    if not groups and not skip:
+        raise ValueError(f"{type(model).__name__} has no convolution with filters to prune; for linear layers: units")
     if not isinstance(ratio, Mapping):
         check_share("ratio", ratio)
         return [(group, float(ratio)) for group in groups if not group.held]

@@ -86,6 +86,8 @@ def finetune(
         raise ValueError("the loader is empty: nothing to train on")
     if not isinstance(optimizer, Optimizer):
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not trained:
+            raise ValueError("all parameters are frozen: nothing to train; call requires_grad_() on some of them")
         optimizer = optimizer(trained) if optimizer else torch.optim.Adam(trained, 1e-3)
     _check_owner(optimizer, model)
     if scheduler is not None and not hasattr(scheduler, "step"):

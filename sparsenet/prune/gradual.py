@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ class Gradual:
         options: passed on to ``method``, such as ``skip=["conv1"]``.
 
     Raises:
-        ValueError: a share or a step out of range, or a name that is no layer.
+        ValueError: a share or a step out of range, a name that is no layer, or whatever else ``method`` refuses.
 
     Example:
         >>> pruner = prune.Gradual(model, final=0.9, begin=100, end=2000, every=100)
@@ -66,6 +67,7 @@ class Gradual:
         self.begin, self.end, self.every = begin, end, every
         self.steps = 0
         self._method, self._options = method, options
+        method(copy.deepcopy(model), self.share(end), **options)  # what it refuses is better known now than in training
         if begin == 0 and initial > 0:
             self._prune()
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import check_names, mask_of, set_mask, weight_of, weighted
+from sparsenet.prune.masks import check_maskable, check_names, mask_of, set_mask, weight_of, weighted
 from sparsenet.prune.shares import check_share, keep_largest, prunable
 from sparsenet.prune.snapshot import Snapshot, undone_on_error
 
@@ -121,6 +121,7 @@ def _rates(
     model: nn.Module, rate: float | Mapping[str, float], output_rate: float, output: str | None
 ) -> dict[str, float]:
     names = [name for name, _ in prunable(model)]
+    check_maskable(model, names)
     if isinstance(rate, Mapping):
         check_names(model, "rate", rate)
         rates = dict(rate)

@@ -114,10 +114,11 @@ def _factor(name: str, module: nn.Module) -> _Factors:
 
 def _replace(model: nn.Module, chosen: list[_Factors], ranks: dict[str, int]) -> nn.Module:
     built = {}
-    for f in chosen:
-        outputs, inputs = f.u.shape[0], f.v.shape[1]
-        if ranks[f.name] * (outputs + inputs) < outputs * inputs:
-            built[f.module] = _pair(f, ranks[f.name])
+    with torch.random.fork_rng(devices=[]):  # new layers draw weights, which are then overwritten
+        for f in chosen:
+            outputs, inputs = f.u.shape[0], f.v.shape[1]
+            if ranks[f.name] * (outputs + inputs) < outputs * inputs:
+                built[f.module] = _pair(f, ranks[f.name])
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if child in built:

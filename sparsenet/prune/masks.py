@@ -85,7 +85,9 @@ def bake(model: nn.Module) -> nn.Module:
 def load_masked(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
     """Loads the ``state_dict`` of a masked model into an unmasked one of the same architecture; returns ``model``.
 
-    ``load_state_dict`` alone does that only for a model that has the same masks already.
+    ``load_state_dict`` alone does that only for a model that has the same masks already. The saved state of an
+    optimiser goes by the order of parameters, and masked ones come last in their layer: if the old optimiser was made
+    before the masks, as with :class:`Gradual`, make the new one before this call, too.
 
     Raises:
         RuntimeError: names or shapes do not fit, as from ``load_state_dict``.
@@ -151,6 +153,33 @@ def weighted(model: nn.Module, skip: Collection[str] = ()) -> list[tuple[str, nn
         for name, module in model.named_modules()
         if isinstance(module, _WEIGHTED) and name not in skip
     ]
+
+
+def check_maskable(model: nn.Module, layers: Iterable[str]) -> None:
+    """Raises ValueError unless weight and bias of each of ``layers`` are parameters, and of no other module.
+
+    A mask on a tied parameter would hold in one place only, and baking it would write its zeros into the other.
+    """
+    holders: dict[int, list[str]] = {}
+    for name, module in model.named_modules():
+        for parameter in module._parameters.values():
+            holders.setdefault(id(parameter), []).append(name.partition("parametrizations.")[0].removesuffix("."))
+    for name in layers:
+        module = model.get_submodule(name)
+        for own in ("weight", "bias"):
+            if own not in module._parameters and not parametrize.is_parametrized(module, own):
+                raise ValueError(
+                    f"{own} of {name} is no parameter but computed before each call; if torch.nn.utils.prune did that, "
+                    f"call torch.nn.utils.prune.remove(model.get_submodule({name!r}), {own!r}) first"
+                )
+        for parameter in module.parameters():
+            others = [other for other in holders[id(parameter)] if other != name]
+            if others:
+                raise ValueError(
+                    f"{name} has a parameter in common with {', '.join(others)}: use one module in both places, and "
+                    f"both are pruned alike; or untie them, as in {name}.weight = nn.Parameter({name}.weight.clone()); "
+                    "or leave the layer out"
+                )
 
 
 def check_names(model: nn.Module, argument: str, names: Iterable[str]) -> None:

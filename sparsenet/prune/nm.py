@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sparsenet.prune.layout import by_input, from_input, input_channels
-from sparsenet.prune.masks import set_mask, weight_of
+from sparsenet.prune.masks import check_maskable, set_mask, weight_of
 from sparsenet.prune.shares import prunable
 
 
@@ -45,9 +45,9 @@ def n_m(
             f"{n}:{m} needs inputs in multiples of {m}, and {which}; pass skip={list(odd)}, or strict=False to leave "
             "such layers alone"
         )
-    for name, module in layers:
-        if name in odd:
-            continue
+    layers = [(name, module) for name, module in layers if name not in odd]
+    check_maskable(model, [name for name, _ in layers])
+    for _, module in layers:
         weight = weight_of(module)
         parts = by_input(module, weight.abs())
         scores = parts.reshape(*parts.shape[:3], -1, m)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import Parametrization, weight_of, weighted
+from sparsenet.prune.masks import Parametrization, check_maskable, weight_of, weighted
 from sparsenet.prune.sharing import parametrization_of
 
 
@@ -80,6 +80,7 @@ def _register(model: nn.Module, kind: type[_Signs], skip: Collection[str]) -> nn
             raise ValueError(f"{name} has binary or ternary weights already: bake() the model first, or skip it")
         if not torch.isfinite(weight_of(module)).all():
             raise ValueError(f"{name} has weights that are not finite: its scale would not be either")
+    check_maskable(model, [name for name, _ in layers])
     for _, module in layers:
         kind().register(module, "weight")
     return model

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from sparsenet.errors import GraphError
 from sparsenet.prune.magnitude import magnitude
 from sparsenet.prune.masks import check_names, weighted
 from sparsenet.prune.progress import progress_line
@@ -74,7 +75,7 @@ def sensitivity(
         evaluate: a function of the model, the higher the better, as ``lambda m: prune.evaluate(m, loader)``.
         ratios: shares to try, 0 <= ratio < 1; sorted.
         method: takes the model and ``{layer: ratio}``: :func:`magnitude`, :func:`filters`, :func:`blocks`, ...
-        layers: names to scan; None: all convolutions and linear layers.
+        layers: names to scan; None: all convolutions and linear layers that ``method`` takes.
         progress: a bar on stderr; None: where stderr is a terminal.
 
     Raises:
@@ -91,8 +92,19 @@ def sensitivity(
         check_share("ratio", ratio)
     if layers is not None:
         check_names(model, "layers", layers)
-    names = [name for name, _ in weighted(model) if layers is None or name in layers]
     snapshot = Snapshot(model)
+    refusals: dict[str, Exception] = {}
+    for name, _ in weighted(model):  # all of them first: an evaluation may take minutes
+        if layers is None or name in layers:
+            try:
+                method(model, {name: ratios[0]})
+            except (ValueError, GraphError) as refusal:
+                refusals[name] = refusal
+            finally:
+                snapshot.restore()
+    names = [name for name, _ in weighted(model) if (layers is None or name in layers) and name not in refusals]
+    if refusals and (layers is not None or not names):
+        raise next(iter(refusals.values()))
     scores: dict[str, tuple[float, ...]] = {}
     with progress_line(progress, len(names) * len(ratios)) as advance:
         try:

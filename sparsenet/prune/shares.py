@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import check_names, weighted
+from sparsenet.prune.masks import check_maskable, check_names, weighted
 
 Sparsity = float | Mapping[str, float]
 
@@ -27,9 +27,12 @@ def layer_shares(
         check_names(model, "sparsity", sparsity)
         for name, share in sparsity.items():
             check_share(f"sparsity of {name}", share)
-        return [(name, module, sparsity[name]) for name, module in layers if name in sparsity]
-    check_share("sparsity", sparsity)
-    return [(name, module, sparsity) for name, module in layers]
+        chosen = [(name, module, sparsity[name]) for name, module in layers if name in sparsity]
+    else:
+        check_share("sparsity", sparsity)
+        chosen = [(name, module, sparsity) for name, module in layers]
+    check_maskable(model, [name for name, _, _ in chosen])
+    return chosen
 
 
 def prunable(model: nn.Module, skip: Collection[str] = ()) -> list[tuple[str, nn.Module]]:

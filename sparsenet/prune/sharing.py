@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import Parametrization, bake, check_names, weight_of, weighted
+from sparsenet.prune.masks import Parametrization, bake, check_maskable, check_names, weight_of, weighted
 
 _INITS = ("linear", "density", "random")
 
@@ -79,6 +79,7 @@ def share_weights(
             raise ValueError(f"bits of {name} is from 1 to 8, not {width}")
         if parametrization_of(module, Shared) is not None:
             raise ValueError(f"{name} shares its weights already: bake() the model first, or skip it")
+    check_maskable(model, [name for name, _, _ in chosen])
     for _, module, width in chosen:
         weight = weight_of(module)
         generator = torch.Generator().manual_seed(seed)

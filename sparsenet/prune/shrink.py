@@ -15,8 +15,9 @@ from sparsenet import _core
 from sparsenet.errors import GraphError
 from sparsenet.frontends.torch import from_torch
 from sparsenet.prune.criteria import NORMS, TRANSPOSED
+from sparsenet.prune.evaluate import call
 from sparsenet.prune.groups import CONVS
-from sparsenet.prune.masks import bake
+from sparsenet.prune.masks import bake, check_maskable
 from sparsenet.prune.snapshot import modes_kept
 
 
@@ -39,6 +40,7 @@ def shrink(model: nn.Module, example: Any) -> nn.Module:
 
     Raises:
         GraphError: the forward pass counts on channels that are gone, or a layer's result is constant altogether.
+        ValueError: two layers have one parameter in common, and one of them would become smaller.
         SparsenetError: where the importer raises it.
 
     Example:
@@ -55,6 +57,7 @@ def shrink(model: nn.Module, example: Any) -> nn.Module:
     changed = _changed(before, after, small)
     convs = [node for node in after.nodes if node.op in ("Conv", "ConvTranspose")]
     groups = {str(node.inputs[1]): int(node.attrs["groups"]) for node in convs}
+    check_maskable(small, {name.rpartition(".")[0] for name in changed})
     for name, array in changed.items():
         _write(small, name, array)
     for path in {name.rpartition(".")[0] for name in changed}:
@@ -72,6 +75,7 @@ def _changed(before: _core.Graph, after: _core.Graph, model: nn.Module) -> dict[
     tensors = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
     left = {node.output: node for node in after.nodes}
     changed: dict[str, NDArray[np.float32]] = {}
+    used: dict[str, NDArray[np.float32]] = {}
     for node in before.nodes:
         names = [name for name in node.inputs if name and before.constant(name) is not None]
         if node.output not in left:
@@ -88,15 +92,16 @@ def _changed(before: _core.Graph, after: _core.Graph, model: nn.Module) -> dict[
                 continue
             old = node.inputs[slot] if slot < len(node.inputs) else None
             name = old or str(node.inputs[1]).removesuffix("weight") + "bias"
-            if old and np.array_equal(array, np.asarray(before.constant(old))):
-                continue
-            if name not in tensors and (old or name.removesuffix("bias") + "weight" not in tensors):
+            same = old is not None and np.array_equal(array, np.asarray(before.constant(old)))
+            if not same and name not in tensors and (old or name.removesuffix("bias") + "weight" not in tensors):
                 raise GraphError(
                     f"the weights of {node.name} are computed, not a parameter of the model, so they cannot be made "
                     "smaller; write them into a layer first"
                 )
-            if not np.array_equal(changed.setdefault(name, array), array):
+            if not np.array_equal(used.setdefault(name, array), array):
                 raise GraphError(f"{name} is used more than once, and would have to shrink in different ways")
+            if not same:
+                changed[name] = array
     return changed
 
 
@@ -142,9 +147,9 @@ def _compare(model: nn.Module, small: nn.Module, example: Any) -> None:
         "that are gone. Let it ask the tensors, as in x.flatten(1) for x.view(-1, 400), or leave these layers out"
     )
     with modes_kept(model), modes_kept(small):
-        expected = pytree.tree_leaves(_call(model.eval(), inputs))
+        expected = pytree.tree_leaves(call(model.eval(), inputs))
         try:
-            got = pytree.tree_leaves(_call(small.eval(), inputs))
+            got = pytree.tree_leaves(call(small.eval(), inputs))
         except Exception as error:  # whatever the user's forward raises
             raise GraphError(f"{why} ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
     for a, b in zip(expected, got, strict=True):
@@ -152,9 +157,3 @@ def _compare(model: nn.Module, small: nn.Module, example: Any) -> None:
         if a.shape != b.shape or not bool((a - b).abs().max() <= 1e-3 * a.abs().max() + 1e-6):
             shapes = f"{list(a.shape)} and {list(b.shape)}"
             raise GraphError(f"{why} ({f'outputs {shapes}' if a.shape != b.shape else 'outputs differ'})")
-
-
-def _call(model: nn.Module, inputs: Any) -> Any:
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import nn
 
-from sparsenet.prune.masks import check_names, set_mask, weight_of
+from sparsenet.prune.masks import check_maskable, check_names, set_mask, weight_of
 from sparsenet.prune.shares import prunable
 
 
@@ -45,6 +45,7 @@ def threshold(
         chosen = [(name, module, q[name]) for name, module in layers if name in q]
     else:
         chosen = [(name, module, q) for name, module in layers]
+    check_maskable(model, [name for name, _, _ in chosen])
     masks = []
     for name, module, factor in chosen:
         if not (factor >= 0 and math.isfinite(factor)):

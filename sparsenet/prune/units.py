@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sparsenet.prune.criteria import BY_WEIGHTS, NORMS, rows
-from sparsenet.prune.masks import set_mask, weighted
+from sparsenet.prune.masks import check_maskable, set_mask, weighted
 from sparsenet.prune.rank import dropped_by, ratios_by_layer
 
 
@@ -46,7 +46,12 @@ def units(
     unknown = [name for name in [*chosen, *(ratio if isinstance(ratio, Mapping) else ())] if name not in linear]
     if unknown:
         raise ValueError(f"units: no linear layer {', '.join(unknown)}; there are {', '.join(linear) or 'none'}")
+    if not chosen and not isinstance(ratio, Mapping):
+        raise ValueError(
+            f"units: {type(model).__name__} has no hidden linear layer; name the last in layers if it is meant"
+        )
     shares = ratios_by_layer(ratio, chosen if not isinstance(ratio, Mapping) else list(ratio))
+    check_maskable(model, shares)
     masks: list[tuple[nn.Module, str, torch.Tensor]] = []
     for name, share in shares.items():
         layer, norm = linear[name], _norm_behind(model, linear[name])
