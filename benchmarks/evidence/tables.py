@@ -72,9 +72,9 @@ def lottery(told: Told) -> str:
 
 
 def criteria(told: Told) -> str:
-    head = ["net", "method", "ratio", "as pruned, %", "retrained, %", "FLOPs, %", "file, kB", "ms"]
+    head = ["net", "method", "ratio", "as pruned, %", "retrained, %", "half range", "FLOPs, %", "file, kB", "ms"]
     return markdown(head, [[row["net"], row["method"], row["ratio"], row["before"], row["after"],
-                            f"{row['macs_percent']:.0f}", f"{row['bytes'] / 1e3:.1f}",
+                            half_range(told, row), f"{row['macs_percent']:.0f}", f"{row['bytes'] / 1e3:.1f}",
                             None if row["latency_ms"] is None else f"{row['latency_ms']:.3f}"]
                            for row in told["means"]])
 
@@ -85,9 +85,17 @@ def sensitivity(told: Told) -> str:
     return markdown(["layer", *(f"{ratio:.0%}" for ratio in scan["ratios"]), "proposed"], rows)
 
 
+def neighbours(told: Told) -> str:
+    head = ["way", "setting", "as changed, error %", "retrained, error %", "half range", "counted, kB", "Huffman, kB",
+            ".snet, kB"]
+    return markdown(head, [[row["kind"], row["setting"], row["before"], row["test_error"], half_range(told, row),
+                            *(f"{row[size] / 1e3:.1f}" for size in ("counted", "huffman", "snet"))]
+                           for row in told["means"]])
+
+
 TABLES: dict[str, Callable[[Told], str]] = {
     "han": han, "han-lenet5": han, "apoz": apoz, "sweep": sweep, "lottery": lottery, "criteria": criteria,
-    "criteria-resnet20": criteria, "sensitivity": sensitivity
+    "criteria-resnet20": criteria, "sensitivity": sensitivity, "neighbours": neighbours
 }
 
 
