@@ -97,7 +97,8 @@ def test_crossing_says_from_which_share_on() -> None:
 
 def test_tables_are_written_between_their_marks(tmp_path: Path) -> None:
     names = ["equal", "crossing", "layers", "published", "conditions", *SUBJECTS]
-    text = "".join(f"before {n}\n<!-- study: {n} -->\nold\n<!-- end -->\n" for n in names if n not in page.PUBLISHED)
+    names = [name for name in names if name not in page.PUBLISHED]
+    text = "".join(f"before {n}\n<!-- {n} begins -->\nold\n<!-- {n} ends -->\n" for n in names)
     (tmp_path / "study.md").write_text(text)
     folder = tmp_path / "cache" / "vgg"
     folder.mkdir(parents=True)
@@ -108,9 +109,9 @@ def test_tables_are_written_between_their_marks(tmp_path: Path) -> None:
     page.write(Namespace(cache=tmp_path / "cache", docs=tmp_path))
     written = (tmp_path / "study.md").read_text()
     assert "old" not in written
-    assert "before vgg\n<!-- study: vgg -->\n| pruning |" in written
+    assert "before vgg\n<!-- vgg begins -->\n| pruning |" in written
     assert "| 90.00 ± 0.00 | 91.25 ± 0.25 |" in written  # the mean of two seeds, and half their range
     assert json.loads((tmp_path / "study.json").read_text())["rows"]["vgg"][0]["key"] == "dense"
     (tmp_path / "study.md").write_text("no marks")
-    with pytest.raises(SystemExit, match="no marker"):
+    with pytest.raises(ValueError, match="once each"):
         page.write(Namespace(cache=tmp_path / "cache", docs=tmp_path))

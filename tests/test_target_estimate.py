@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.arm.marks import put
 from benchmarks.arm.micro import row
 from benchmarks.arm.micro import table as kernels_table
 from benchmarks.arm.validate import Point, table
+from benchmarks.markdown import put
 from sparsenet.targets import TargetError
 from sparsenet.targets.blocks import Caches, Counts, count
 from sparsenet.targets.estimate import CORES, LABEL, estimate, mca_cycles

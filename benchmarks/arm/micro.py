@@ -9,13 +9,13 @@ executes most FMAs; "layer" all of a run, with packing and storing. Misses are o
 
 from __future__ import annotations
 
-import argparse
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.arm.marks import put
+from benchmarks import markdown
+from benchmarks.arm import cli
 from benchmarks.layers import Conv
 from sparsenet.targets.blocks import Counts, count
 from sparsenet.targets.estimate import CORES, Core, mca_cycles
@@ -83,23 +83,19 @@ def row(counts: Counts, useful: float) -> Row:
 
 def table(found: list[tuple[str, str, str, Row]]) -> str:
     """In Markdown, all per useful FMA."""
-    columns = ["layer", "zeros", "kernel", "inner: FMAs", "instructions", "loads", "A55", "A76"]
+    columns = ["<layer", "<zeros", "<kernel", "inner: FMAs", "instructions", "loads", "A55", "A76"]
     columns += ["layer: instructions", "loads", "L1 misses", "A55", "A76"]
-    lines = ["| " + " | ".join(columns) + " |", "|---|---|---|" + "---:|" * 10]
+    lines = []
     for layer, zeros, kernel, of in found:
         fmas, instructions, loads = of.inner
         inner = [value / fmas for value in (instructions, loads, *of.inner_cycles)]
         rest = [value / of.useful for value in (of.instructions, of.loads, of.misses, *of.cycles)]
-        cells = [layer, zeros, f"`{kernel}`", str(fmas), *(f"{value:.2f}" for value in [*inner, *rest])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([layer, zeros, f"`{kernel}`", str(fmas), *(f"{value:.2f}" for value in [*inner, *rest])])
+    return markdown.table(columns, lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runner", type=Path, required=True, help="kernel_run.cpp, built static for aarch64")
-    parser.add_argument("--plugin", type=Path, required=True, help="plugin.c, built")
-    parser.add_argument("--docs", type=Path, help="Markdown file to put the table into")
+    parser = cli.parser(__doc__, "kernel_run.cpp, built static for aarch64")
     parser.add_argument("--listing", action="store_true", help="print each inner block's instructions, too")
     parser.add_argument("--only", default="", help="kernels whose name contains this")
     args = parser.parse_args()
@@ -120,10 +116,7 @@ def main() -> None:
             found.append((str(layer), shape, kernel, row(counts, useful)))
             if args.listing:
                 print("\n".join([f"{layer}, {shape}, {kernel}:", *found[-1][-1].inner_text, ""]), flush=True)
-    text = table(found)
-    print(text)
-    if args.docs:
-        put(args.docs, "kernels", text)
+    cli.show(args, "kernels", table(found))
 
 
 if __name__ == "__main__":

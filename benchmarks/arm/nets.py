@@ -9,7 +9,6 @@ and network, in the form that `sparsenet report --device` reads.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import time
@@ -22,8 +21,8 @@ import torch
 from torch import nn
 
 import sparsenet as sn
-from benchmarks import models
-from benchmarks.arm.marks import put
+from benchmarks import markdown, models
+from benchmarks.arm import cli
 from sparsenet import prune, targets
 from sparsenet.atomic import write_text
 from sparsenet.targets.estimate import LABEL
@@ -67,24 +66,21 @@ def claims(rows: list[tuple[str, dict[str, Any]]]) -> str:
 
 def table(found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]]) -> str:
     """In Markdown: a row for each network, way and core, and what may be claimed."""
-    columns = ["network", "pruned", "core", "million cycles, simulated estimate", "million instructions"]
+    columns = ["<network", "<pruned", "<core", "million cycles, simulated estimate", "million instructions"]
     columns += ["L1 misses, thousand", "L2 misses, thousand"]
-    lines = ["| " + " | ".join(columns) + " |", "|---|---|---|" + "---:|" * 4]
+    lines = []
     for (target, net), rows in found.items():
         for way, of in rows:
             low, high = (f"{cycles / 1e6:.2f}" for cycles in of["cycles"])
             cells = [net, way, target.removeprefix("qemu:"), f"{low} to {high}", f"{of['instructions'] / 1e6:.2f}"]
-            lines.append("| " + " | ".join([*cells, *(f"{of[f'l{i}_misses'] / 1e3:,.1f}" for i in (1, 2))]) + " |")
-    lines += ["", f"All are a {LABEL}. Ranges that do not overlap, the faster first:", ""]
-    lines += [f"- {net} on {target.removeprefix('qemu:')}: {claims(rows)}" for (target, net), rows in found.items()]
-    return "\n".join(lines)
+            lines.append([*cells, *(f"{of[f'l{i}_misses'] / 1e3:,.1f}" for i in (1, 2))])
+    told = [markdown.table(columns, lines), f"All are a {LABEL}. Ranges that do not overlap, the faster first:", ""]
+    told += [f"- {net} on {target.removeprefix('qemu:')}: {claims(rows)}" for (target, net), rows in found.items()]
+    return "\n".join(told)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runner", type=Path, required=True, help="a static sparsenet-run for aarch64")
-    parser.add_argument("--plugin", type=Path, required=True, help="plugin.c, built")
-    parser.add_argument("--docs", type=Path, help="Markdown file to put the table into")
+    parser = cli.parser(__doc__, "a static sparsenet-run for aarch64")
     parser.add_argument("--json", type=Path, help="folder for what is found; what it holds is not counted again")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -108,10 +104,7 @@ def main() -> None:
                 args.json.mkdir(parents=True, exist_ok=True)
                 write_text(file, json.dumps(told, indent=1))
         found[target, net] = [(way, of["estimate"]) for way, of in zip(WAYS, told["models"], strict=True)]
-    text = table(found)
-    print(text)
-    if args.docs:
-        put(args.docs, "networks", text)
+    cli.show(args, "networks", table(found))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ holds is not counted again, and more rounds of timing add to those before.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shlex
@@ -22,7 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import sparsenet as sn
-from benchmarks.arm.marks import put
+from benchmarks import markdown
+from benchmarks.arm import cli
 from benchmarks.layers import Conv, Layer, Linear
 from sparsenet.atomic import write_text
 from sparsenet.targets.blocks import Caches
@@ -90,55 +90,50 @@ def measure(points: list[Point], commands: list[list[str]], clock: list[str], ro
 
 def table(points: list[Point]) -> str:
     """The errors, and which of two neighbours in zeros wins, in Markdown."""
-    lines = [summary(points), "", "<details><summary>every point</summary>", ""]
-    columns = ["layer", "zeros", "kernel", "measured, cycles", "estimate", "error of its lower end", "measured lies"]
-    lines += ["| " + " | ".join(columns) + " |", "|---|---|---|---:|---:|---:|---|"]
+    columns = ["<layer", "<zeros", "<kernel", "measured, cycles", "estimate", "error of its lower end"]
+    columns.append("<measured lies")
+    lines = []
     for p in points:
         where = "within" if p.low <= p.measured <= p.high else "below" if p.measured < p.low else "above"
         cells = [p.layer, f"{p.zeros:.0%}{f', {p.block}x1' * (p.block > 1)}", f"`{p.kernel}`", f"{p.measured:,.0f}"]
-        lines.append("| " + " | ".join([*cells, f"{p.low:,.0f} to {p.high:,.0f}", f"{p.error:+.0%}", where]) + " |")
-    return "\n".join([*lines, "", "</details>"])
+        lines.append([*cells, f"{p.low:,.0f} to {p.high:,.0f}", f"{p.error:+.0%}", where])
+    every = markdown.table(columns, lines)
+    return f"{summary(points)}\n\n<details><summary>every point</summary>\n\n{every}\n</details>"
 
 
 def summary(points: list[Point]) -> str:
     """Errors by family of kernels, of speed-ups, and of claims."""
-    lines = ["| kernels | points | median error of the lower end | from | to | measured within the range |"]
-    lines.append("|---|---:|---:|---:|---:|---:|")
+    columns = ["<kernels", "points", "median error of the lower end", "from", "to", "measured within the range"]
+    lines = []
     groups = [(name, [p for p in points if p.family == name]) for name in sorted({p.family for p in points})]
     for name, group in [*groups, ("all", points)]:
         errors, inside = [p.error for p in group], sum(p.low <= p.measured <= p.high for p in group)
-        size = f"{statistics.median(map(abs, errors)):.0%} | {min(errors):+.0%} | {max(errors):+.0%}"
-        lines.append(f"| {name} | {len(group)} | {size} | {inside} |")
+        size = [f"{statistics.median(map(abs, errors)):.0%}", f"{min(errors):+.0%}", f"{max(errors):+.0%}"]
+        lines.append([name, str(len(group)), *size, str(inside)])
     pairs = [(a, b) for a, b in itertools.combinations(points, 2) if a.layer == b.layer]
     claimed = [(a, b) for a, b in pairs if a.high < b.low or b.high < a.low]
     right = sum((a.low < b.low) == (a.measured < b.measured) for a, b in claimed)
     dense = {p.layer: p for p in points if p.zeros == 0}
     gains = [(dense[p.layer].low / p.low, dense[p.layer].measured / p.measured) for p in points if p.zeros > 0]
-    lines += [
-        "",
-        f"Of {len(pairs)} pairs of variants of a layer the ranges are apart for {len(claimed)}, and say rightly which "
-        f"is faster for {right} of them.",
-    ]
+    told = f"Of {len(pairs)} pairs of variants of a layer the ranges are apart for {len(claimed)}, and say rightly "
+    told += f"which is faster for {right} of them."
     if gains:
         errors = [abs(told / found - 1) for told, found in gains]
         wrong = sum((told > 1) != (found > 1) for told, found in gains)
-        lines[-1] += (
+        told += (
             f" Speed-ups over the dense layer, by the lower ends: median error {statistics.median(errors):.0%}, "
             f"largest {max(errors):.0%}; the winner wrong for {wrong} of {len(gains)}."
         )
-    return "\n".join(lines)
+    return f"{markdown.table(columns, lines)}\n{told}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runner", type=Path, required=True, help="a static sparsenet-run for x86-64")
-    parser.add_argument("--plugin", type=Path, required=True, help="plugin.c, built")
+    parser = cli.parser(__doc__, "a static sparsenet-run for x86-64")
     parser.add_argument("--cpu", default="sapphirerapids", help="LLVM's name of this host's core")
     parser.add_argument("--l1", default="48,12", help="its KB,ways")
     parser.add_argument("--l2", default="2048,16", help="its KB,ways")
     parser.add_argument("--prefix", default="taskset -c 0", help="before each timed command")
     parser.add_argument("--rounds", type=int, default=10, help="of timing (default 10); 0: only estimates")
-    parser.add_argument("--docs", type=Path, help="Markdown file to put the table into")
     parser.add_argument("--json", type=Path, help="where the rows are kept")
     args = parser.parse_args()
     caches = Caches(*map(int, (args.l1 + "," + args.l2).split(",")))
@@ -176,10 +171,7 @@ def main() -> None:
             keep()
     if any(p.measured == float("inf") for p in points):
         return
-    text = table(points)
-    print(text)
-    if args.docs:
-        put(args.docs, "validation", text)
+    cli.show(args, "validation", table(points))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import sparsenet as sn
+from benchmarks.markdown import put, table
 from sparsenet import peers
 from sparsenet.atomic import write_text
 from sparsenet.cli.breakeven import break_even
@@ -33,17 +34,11 @@ def write(args: Namespace) -> None:
     told = gather(args.cache)
     write_text(args.docs / "study.json", json.dumps(_rounded(told), indent=1) + "\n")
     file = args.docs / "study.md"
-    text = file.read_text(encoding="utf-8")
     tables = {"equal": equal(told), "crossing": crossing(told), "layers": layers(told), "published": published(told)}
     tables |= {network: everything(told, network) for network in SUBJECTS if network not in PUBLISHED}
     tables["conditions"] = conditions(told)
-    for name, table in tables.items():
-        begin, end = f"<!-- study: {name} -->\n", "<!-- end -->"
-        before, found, rest = text.partition(begin)
-        if not found:
-            raise SystemExit(f"{file}: no marker {begin.strip()}")
-        text = before + begin + table + rest[rest.index(end) :]
-    write_text(file, text)
+    for name, text in tables.items():
+        put(file, name, text)
 
 
 def gather(cache: Path) -> dict[str, Any]:
@@ -118,7 +113,7 @@ def equal(told: dict[str, Any]) -> str:
             cells = ("", row["kind"], row["amount"], _accuracy(row, "test"), lost, smaller)
             lines.append((*cells, *_times(row, dense)))
     head = ("<network", "<pruning", "<how much", "test, %", "lost", "file, times smaller", *_TIMES)
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _accuracy(row: Record, of: str) -> str:
@@ -160,7 +155,7 @@ def everything(told: dict[str, Any], network: str) -> str:
         cells += (f"{row['nonzeros'] / 1e6:.3g}", f"{100 * row['useful_macs'] / dense['macs']:.0f}")
         cells += (_size(row["snet_bytes"]), *_times(row, dense))
         lines.append(cells)
-    return _table((*head, "nonzeros, M", "FLOPs, %", ".snet", *_TIMES), lines)
+    return table((*head, "nonzeros, M", "FLOPs, %", ".snet", *_TIMES), lines)
 
 
 def crossing(told: dict[str, Any]) -> str:
@@ -178,7 +173,7 @@ def crossing(told: dict[str, Any]) -> str:
             if "then" not in kind:
                 lines.append((name, kind, *cells))
                 name = ""
-    return _table(("<network", "<pruning", "over our dense", "over dense onnxruntime"), lines)
+    return table(("<network", "<pruning", "over our dense", "over dense onnxruntime"), lines)
 
 
 def _share(row: Record) -> float | None:
@@ -219,7 +214,7 @@ def layers(told: dict[str, Any]) -> str:
         lines.append(tuple(cell.replace("%", " %") for cell in cells))
     head = ("<layer", "<dense kernel", "ms", "onnxruntime takes", "random: from, over ours", "over onnxruntime",
             "at 90 %", "4x1: from, over ours", "over onnxruntime", "at 90 %")  # fmt: skip
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def published(told: dict[str, Any]) -> str:
@@ -238,7 +233,7 @@ def published(told: dict[str, Any]) -> str:
                     *_times(row, dense),
                 )
             )
-    return _table(("<network", "FLOPs", "parameters", "file smaller", *_TIMES), lines)
+    return table(("<network", "FLOPs", "parameters", "file smaller", *_TIMES), lines)
 
 
 def _short(subject: Subject) -> str:
@@ -251,13 +246,6 @@ def _ms(value: float) -> str:
 
 def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    if not lines:
-        return "Not measured yet.\n"
-    rows = [[name.removeprefix("<") for name in head], ["---" if n.startswith("<") else "---:" for n in head], *lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _rounded(value: Any) -> Any:
