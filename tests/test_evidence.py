@@ -158,7 +158,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-SCRIPTS = ("han", "apoz", "sweep", "lottery", "criteria", "sensitivity")
+SCRIPTS = ("han", "apoz", "sweep", "lottery", "criteria", "sensitivity", "neighbours")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

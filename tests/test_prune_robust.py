@@ -58,7 +58,7 @@ MASKING: dict[str, Call] = {
     "binarize": prune.binarize,
     "lottery_ticket": lambda m: prune.lottery_ticket(m, lambda _: None, 1),
     "Gradual": lambda m: prune.Gradual(m, 0.5),
-    "sensitivity": lambda m: prune.sensitivity(m, lambda _: 1.0, (0.5,)),
+    "sensitivity": lambda m: prune.sensitivity(m, lambda _: 1.0, (0.5,), layers=["b"]),
 }
 
 

@@ -6,6 +6,7 @@
     python -m benchmarks.evidence.lottery      # Frankle & Carbin 2019: winning tickets and their controls
     python -m benchmarks.evidence.criteria     # filter criteria against FLOPs, file size, measured latency
     python -m benchmarks.evidence.sensitivity  # Li et al. 2017, figure 2b
+    python -m benchmarks.evidence.neighbours   # low rank, shared, binary and ternary weights against bytes
 
 Each prints a table and writes NAME.json and NAME.svg into --out. --quick runs the same code in seconds on
 scikit-learn's digits, enlarged; --seeds sets how many. An interrupted run continues where it was: what was trained lies
