@@ -97,7 +97,7 @@ def prepared(request: pytest.FixtureRequest) -> Callable[[Case, int], tuple[Call
 @lru_cache(maxsize=1)
 def _prepared(case: Case, engines: tuple[str, ...], threads: int) -> tuple[Calls, dict[str, str]]:
     """Tests of one case follow each other, so one is kept: VGG-16 in five engines takes gigabytes."""
-    calls, absent, _ = prepare(case, engines, threads, tune_seconds=2.0)
+    calls, absent, _ = prepare(case, engines, threads, tune_seconds=2.0, try_first=True)
     return calls, absent
 
 

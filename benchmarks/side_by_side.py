@@ -33,10 +33,12 @@ def prepare(
     threads: int = 1,
     tune_seconds: float = 5.0,
     announce: Callable[[str], None] = lambda engine: None,
+    try_first: bool = False,
 ) -> tuple[Calls, dict[str, str], dict[str, Any]]:
     """(calls by engine, reasons by engine that cannot, facts about the case). Each peer's output equals ours.
 
-    `announce` is told the engine that is about to be prepared, so that a crash can be laid at its door.
+    `announce` is told the engine that is about to be prepared, so that a crash can be laid at its door;
+    or, with `try_first`, each peer is run in a process of its own before it is in this one.
     """
     graph, x = build(case)
     announce(OURS)
@@ -49,6 +51,10 @@ def prepare(
         if name == OURS:
             continue
         announce(name)
+        crashed = peers.crash(name, network, threads) if try_first else None
+        if crashed:
+            absent[name] = crashed
+            continue
         try:
             calls[name] = peers.prepare(name, network, threads)
         except peers.PeerError as error:

@@ -12,10 +12,11 @@ import pytest
 
 import sparsenet as sn
 from benchmarks import peers as libraries
-from benchmarks import readme_table, row, spmm
+from benchmarks import readme_table, row, side_by_side, spmm
 from benchmarks.cases import Case, CaseError, build
 from benchmarks.target_table import Target, table
 from sparsenet import peers
+from sparsenet.cli import main
 from sparsenet.cli.breakeven import answer, break_even
 from sparsenet.cli.zeros import with_zeros
 from sparsenet.timing import Timing, interleave
@@ -56,6 +57,23 @@ def test_missing_and_failing_peers_say_why(network: peers.Network, monkeypatch: 
             peers.prepare("ncnn", peers.Network(graph, [x]), threads=1)
     with pytest.raises(peers.PeerError, match="no peer 'jax'"):
         peers.missing("jax")
+
+
+def test_a_peer_that_crashes_is_told_and_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], network: peers.Network
+) -> None:
+    """It would have taken the whole of `sparsenet bench` with it."""
+    (tmp_path / "ncnn.py").write_text("import os; os.abort()")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])  # the child's as well
+    network.graph.save(tmp_path / "net.snet")
+    command = ["bench", str(tmp_path / "net.snet"), "--engines", "sparsenet,ncnn,torch", "--seconds", "0.02", "--json"]
+    assert main([*command, "--sparsity", "0.5,0.9"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    for measured in told["sweep"]:
+        assert measured["missing"] == {"ncnn": "crashed (SIGABRT)"}
+        assert set(measured["results"]) == {"sparsenet", "torch"}
+    assert told["answer"]
+    assert side_by_side.prepare(CASE, ["ncnn"], tune_seconds=0.1, try_first=True)[1] == {"ncnn": "crashed (SIGABRT)"}
 
 
 @pytest.mark.parametrize("name", libraries.NAMES)

@@ -84,11 +84,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--layers goes without --sparsity: it shows the kernels of one network")
     source = load_source(args)
     engines = args.engines if args.engines is not None else ["torch"] * (source.module is not None)
-    measured = []
+    measured: list[dict[str, Any]] = []
+    crashed: dict[str, str] = {}
     for share in args.sparsity or [None]:
         graph = source.graph if share is None else with_zeros(source.graph, share)
         with progress(f"{source.name}" if share is None else f"{source.name} at {share:.0%} zeros"):
-            measured.append(_measure(graph, engines, args) | ({} if share is None else {"sparsity": share}))
+            measured.append(_measure(graph, engines, args, crashed) | ({} if share is None else {"sparsity": share}))
     told: dict[str, Any] = {"model": source.name, "cpu": cpu_model(), "threads": args.threads}
     told |= {key: measured[0][key] for key in ("isa", "batch")}
     if args.sparsity:
@@ -103,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(graph: sparsenet.Graph, engines: list[str], args: argparse.Namespace) -> dict[str, Any]:
+def _measure(
+    graph: sparsenet.Graph, engines: list[str], args: argparse.Namespace, crashed: dict[str, str]
+) -> dict[str, Any]:
+    """``crashed`` is filled with how each engine ended that was tried for the first time: "" if well."""
     engine = sparsenet.compile(graph, batch=args.batch or 1, **engine_options(args))
     arrays = list(make_inputs(args, engine.inputs).values())
     batch = len(arrays[0])
@@ -111,6 +115,11 @@ def _measure(graph: sparsenet.Graph, engines: list[str], args: argparse.Namespac
     calls: dict[str, Callable[[], object]] = {OURS: lambda: engine(*arrays)}
     absent: dict[str, str] = {}
     for name in engines:
+        if name not in crashed:
+            crashed[name] = peers.crash(name, network, args.threads) or ""
+        if crashed[name]:
+            absent[name] = crashed[name]
+            continue
         try:
             calls[name] = peers.prepare(name, network, args.threads)
         except peers.PeerError as error:
@@ -163,7 +172,7 @@ def _print(told: dict[str, Any], measured: list[dict[str, Any]]) -> None:
 
 
 def _row(measured: dict[str, Any], name: str) -> tuple[object, ...]:
-    zeros = f"{measured['zeros']:.0%}" if name == OURS else ""
+    zeros = f"{measured.get('sparsity', measured['zeros']):.0%}" if name == OURS else ""
     if name in measured["missing"]:
         return (zeros, name, *["-"] * 6)
     told: dict[str, float] = measured["results"][name]
