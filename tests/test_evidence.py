@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import gzip
 import hashlib
 import json
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.evidence import nets
+from benchmarks.evidence import criteria, nets
+from benchmarks.evidence.run import Run
 from benchmarks.evidence.training import Recipe, error, train
 from sparsenet import prune
 from sparsenet.report import data
@@ -137,6 +140,19 @@ def test_the_networks_have_the_sizes_of_the_papers() -> None:
     x = torch.randn(2, 1, 28, 28)
     for name in nets.NETS:
         assert nets.make(name, 0).eval()(x).shape == (2, 10)
+
+
+def test_the_criteria_run_on_images_of_cifar(tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(0)
+    part = Split(torch.randn(32, 3, 32, 32, generator=rng), torch.randint(0, 10, (32,), generator=rng))
+    images = data.Data("cifar10", part, part, part)
+    run = Run("criteria", argparse.Namespace(cache=tmp_path, quick=True))
+    model = criteria.slimmed(run, "vgg", images, Recipe(1, batch=32), 0)
+    small = criteria.prune_filters("vgg", copy.deepcopy(model), "slimming", 0.5, images, 0)
+    assert small(part.x).shape == (32, 10)
+    assert prune.macs(small, part.x[:1]) < 0.9 * prune.macs(model, part.x[:1])
+    assert nets.make("resnet20", 0, (3, 32, 32)).eval()(part.x[:2]).shape == (2, 10)
+    assert not (tmp_path / "criteria").exists()  # where what was trained on the other data set lies
 
 
 def test_training_learns_keeps_masks_and_repeats_itself() -> None:

@@ -1,6 +1,6 @@
-"""Criteria side by side on Fashion-MNIST: accuracy against FLOPs, bytes of the .snet, and latency in our engine.
+"""Criteria side by side on Fashion-MNIST or CIFAR-10: accuracy against FLOPs, .snet bytes and latency in our engine.
 
-    python -m benchmarks.evidence.criteria [--quick] [--nets vgg,resnet20] [--seeds 1] [--out DIR]
+    python -m benchmarks.evidence.criteria [--quick] [--nets vgg,resnet20] [--dataset cifar10] [--seeds 1] [--out DIR]
     python -m benchmarks.evidence.criteria --latency     # the same, then times every file; on a quiet core
 
 Filters: L1, FPGM, APoZ, Taylor and random at the same ratio in every layer; slimming ranks all filters together, on a
@@ -73,18 +73,24 @@ def prune_filters(net: str, model: nn.Module, criterion: str, ratio: float, data
     return prune.shrink(model, x)
 
 
+def folder(data: Data) -> str:
+    """Of the cache: what is trained on another data set lies elsewhere."""
+    return f"criteria-{data.name}" if data.name == "cifar10" else "criteria"
+
+
 def slimmed(run: Run, net: str, data: Data, recipe: Recipe, seed: int) -> nn.Module:
     """The network trained with an L1 term on the scales of its batch norms."""
+    image = tuple(data.train.x.shape[1:])
 
     def work() -> dict[str, Any]:
-        model = make(net, seed)
+        model = make(net, seed, image)
         slimming = prune.Slimming(model, SLIMMING_STRENGTH)
         slimming.start()
         train(model, data.train, recipe, seed, before_step=slimming.add_gradient)
         return {**errors(model, data), "state": model.state_dict()}
 
-    told = run.step(f"criteria/{net}-slimming-{seed}", {**recipe.told(), "strength": SLIMMING_STRENGTH}, work)
-    model = make(net, seed)
+    told = run.step(f"{folder(data)}/{net}-slimming-{seed}", {**recipe.told(), "strength": SLIMMING_STRENGTH}, work)
+    model = make(net, seed, image)
     model.load_state_dict(told["state"])
     return model.eval()
 
@@ -109,7 +115,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def row(method: str, ratio: float, make_model: Callable[[Path], dict[str, Any]]) -> None:
-        key = f"criteria/{net}-{method.replace(' ', '-').replace(':', 'of')}-{ratio}-{seed}"
+        key = f"{folder(data)}/{net}-{method.replace(' ', '-').replace(':', 'of')}-{ratio}-{seed}"
         file = run.args.cache / f"{key}{'-quick' * run.quick}.snet"
         told = run.step(key, settings, lambda: make_model(file))
         rows.append({"net": net, "method": method, "ratio": ratio, "seed": seed, "file": str(file), **told})
@@ -197,8 +203,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     nets = {"default": "vgg,resnet20", "help": "which networks (default both)"}
     latency = {"action": "store_true", "help": "time every file too"}
     seconds = {"type": float, "default": 15.0, "help": "of timing for each kind of network (default 15)"}
-    run = start("criteria", __doc__, argv, seeds=1, nets=nets, latency=latency, seconds=seconds)
-    data = run.data("fashion")
+    dataset = {"choices": ["fashion", "cifar10"], "default": "fashion", "help": "which images (default fashion)"}
+    run = start("criteria", __doc__, argv, seeds=1, nets=nets, dataset=dataset, latency=latency, seconds=seconds)
+    data = run.data(run.args.dataset)
     rows = [row for net in run.args.nets.split(",") for seed in run.seeds for row in one_seed(run, net, data, seed)]
     if run.args.latency:
         time_files(rows, data.valid.x[:1].numpy(), run.args.seconds)

@@ -20,16 +20,17 @@ def resnet20(width: int = 8, channels: int = 1) -> nn.Module:
     return model
 
 
-NETS: dict[str, Callable[[], nn.Module]] = {
-    "lenet300": mlp,
-    "lenet5": LeNet5,
-    "vgg": SmallVGG,
-    "resnet20": resnet20,
+# Of (channels, size) of the images; the LeNets are for MNIST's.
+NETS: dict[str, Callable[[int, int], nn.Module]] = {
+    "lenet300": lambda _channels, _size: mlp(),
+    "lenet5": lambda _channels, _size: LeNet5(),
+    "vgg": lambda channels, size: SmallVGG(channels=channels, size=size),
+    "resnet20": lambda channels, _size: resnet20(channels=channels),
 }
 
 
-def make(name: str, seed: int) -> nn.Module:
-    """A new network with torch's default weights, drawn from ``seed``."""
+def make(name: str, seed: int, image: tuple[int, ...] = (1, 28, 28)) -> nn.Module:
+    """A new network for images [channels, size, size], with torch's default weights, drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETS[name]()
+        return NETS[name](*image[:2])

@@ -69,12 +69,14 @@ class Run:
     def dense(self, net: str, dataset: data.Data, recipe: Recipe, seed: int) -> tuple[nn.Module, dict[str, Any]]:
         """A trained network and its errors; the scripts share them."""
 
+        image = tuple(dataset.train.x.shape[1:])
+
         def work() -> dict[str, Any]:
-            model = train(nets.make(net, seed), dataset.train, recipe, seed)
+            model = train(nets.make(net, seed, image), dataset.train, recipe, seed)
             return {**errors(model, dataset), "state": model.state_dict()}
 
         told = self.step(f"dense/{net}-{dataset.name}-{seed}", recipe.told(), work)
-        model = nets.make(net, seed)
+        model = nets.make(net, seed, image)
         model.load_state_dict(told["state"])
         return model.eval(), {k: v for k, v in told.items() if k != "state"}
 
