@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "kernels/panel/table.h"
+#include "plan/choose.h"
 #include "plan/engine.h"
 
 using namespace sn;
@@ -35,6 +36,18 @@ const Case kConvs[] = {
     {1, 3, 11, 12, 4, 2, 2, 7, 1, 0, 0, 1, 1, 1, 0.3, 1, true, false, false, 1},
     {1, 2, 9, 9, 4, 1, 1, 100, 0, 0, 0, 0, 1, 1, 0.3, 1, true, false, false, 1},
     {9, 130, 4, 5, 31, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.95, 1, true, true, true, 2},
+};
+
+// Windows on images whose rows of pixels make panels slide, narrower than whole vectors or not, with and without room
+// for the padding behind them.
+const Case kSliding[] = {
+    {1, 40, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.8, 1, true, true, true, 2},
+    {2, 21, 9, 16, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.7, 1, true, false, false, 1},
+    {1, 12, 23, 28, 8, 5, 3, 1, 2, 1, 2, 1, 1, 2, 0.9, 4, false, false, true, 1},
+    {1, 10, 29, 29, 5, 3, 5, 2, 0, 3, 2, 1, 1, 1, 0.6, 1, true, true, false, 2},
+    {1, 8, 30, 13, 7, 4, 3, 2, 3, 2, 0, 2, 3, 1, 0.5, 1, true, false, true, 1},
+    {1, 24, 8, 8, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.5, 1, true, false, true, 1},
+    {1, 9, 12, 8, 5, 2, 1, 3, 0, 0, 1, 0, 1, 1, 0.4, 1, true, false, false, 1},
 };
 
 std::vector<float> random_floats(std::size_t n, unsigned seed) {
@@ -187,6 +200,32 @@ void convolutions() {
   }
 }
 
+// Whether the panel of this kernel slides on a case.
+bool slides(const Case& c, Isa isa, const PanelVariant& v) {
+  MatrixProblem q{};
+  q.groups = c.groups, q.C = c.C / c.groups, q.M = c.M / c.groups;
+  q.H = c.H, q.W = c.W, q.KH = c.KH, q.KW = c.KW, q.SH = q.SW = c.stride, q.DH = q.DW = c.dilation;
+  q.PT = c.top, q.PL = c.left, q.K = q.C * q.KH * q.KW;
+  q.OH = (c.H + c.top + c.bottom - c.dilation * (c.KH - 1) - 1) / c.stride + 1;
+  q.OW = q.pitch = (c.W + c.left + c.right - c.dilation * (c.KW - 1) - 1) / c.stride + 1;
+  const std::vector<float> w = sparse_weights(c.M, q.K, c, 7);
+  const std::vector<Candidate> all = rank_candidates(q, count_block_shapes(w.data(), q, isa), isa, c.N, v.name);
+  return all.front().sliding;
+}
+
+void sliding() {
+  for (const Isa isa : isas()) {
+    int count = 0;
+    for (const PanelVariant& v : panel_variants(isa)) {
+      for (const Case& c : kSliding) {
+        CHECK(conv_matches(c, isa_name(isa), v.name));
+        count += slides(c, isa, v);
+      }
+    }
+    CHECK(count > 0);
+  }
+}
+
 void fully_connected() {
   for (const Isa isa : isas()) {
     std::vector<std::string> names;
@@ -219,6 +258,7 @@ void windows_too_wide() {
 
 int main() {
   RUN(convolutions);
+  RUN(sliding);
   RUN(fully_connected);
   RUN(forcing);
   RUN(windows_too_wide);

@@ -41,18 +41,19 @@ double copy_cycles(const MatrixProblem& q, int tile, int r) {
   const double strip = (pixels / q.pitch * kRunCycles * q.SH + r * q.strip * vector) / q.strip *
                        static_cast<double>(strip_channel(q, q.strip * tile)) / pixels;
   if (q.KH * q.KW == 1) return strip;
+  if (q.sliding) return (r * static_cast<double>(slide_floats(q, tile)) / tile + strip) / (q.KH * q.KW);
   const double runs = q.pitch == strip_pitch(q) ? 0 : static_cast<double>(tile) / q.OW + 1;
   return r * 1.5 + runs * kRunCycles + strip / (q.KH * q.KW);
 }
 
-double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, int kc, std::int64_t batch) {
+double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::int64_t batch) {
   const std::int64_t pixels = q.linear ? batch : pixel_count(q);
   const double tiles = std::ceil(static_cast<double>(pixels) / v.tile());
   const double row_blocks = std::ceil(static_cast<double>(q.M) / v.br) * q.groups;
-  const double k_blocks = std::ceil(static_cast<double>(q.K) / kc);
+  const double k_blocks = std::ceil(static_cast<double>(q.K) / q.w.kc);
   const double pack = q.K * copy_cycles(q, v.tile(), v.r) * q.groups;
   const double sums = v.br * v.r * (2 * k_blocks - 1) * kSumCycles;
-  const double panel = static_cast<double>(kc) * v.tile() * sizeof(float);
+  const double panel = static_cast<double>(panel_floats(q, v.tile())) * sizeof(float);
   const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
   double multiply = row_blocks * (k_blocks * kSegmentCycles + sums);
   if (v.sparse) {
@@ -71,6 +72,40 @@ int split_k(int K, int longest, int bc) {
   const int parts = (K + longest - 1) / longest;
   const int kc = (K + parts - 1) / parts;
   return (kc + bc - 1) / bc * bc;
+}
+
+// The k-block whose panel takes this many floats at most; 0: a sliding panel of one channel takes more.
+int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
+  if (q.sliding) {
+    const double room = std::min(floats, 65535.0 * v.lanes);  // PackedWeights::index has 16 bits
+    const int window = q.KH * q.KW, channels = static_cast<int>(room / static_cast<double>(slide_floats(q, v.tile())));
+    return channels == 0 ? 0 : split_k(q.K, channels * window, window);
+  }
+  const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, 65536);
+  return split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
+}
+
+// The ways to number pixels: with the gaps between their rows, without, and in rows of whole vectors that let the
+// panel slide.
+std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v) {
+  std::vector<MatrixProblem> out(1, q);
+  if (!q.flat && !q.linear) {
+    if (strip_pitch(q) != q.OW) {
+      out.push_back(q);
+      out.back().pitch = static_cast<std::int32_t>(strip_pitch(q));
+    }
+    const int vectors = (q.OW + v.lanes - 1) / v.lanes;
+    if (v.sparse && v.bc == 1 && q.KH > 1 && v.r % vectors == 0) {
+      out.push_back(q);
+      out.back().pitch = vectors * v.lanes;
+      out.back().sliding = true;
+    }
+  }
+  for (MatrixProblem& tiled : out) {
+    tiled.strip = strip_tiles(tiled, v.tile());
+    tiled.w.bc = v.bc;
+  }
+  return out;
 }
 
 }  // namespace
@@ -116,22 +151,18 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
     // Sparse: the panel in L1, or somewhat more. A longer k-block has fewer segments, each with its
     // sums to load and store; a shorter one has faster loads. Which wins depends on density.
     const double l1 = kL1Share * static_cast<double>(l1_bytes()), l2 = kL2Share * static_cast<double>(l2_bytes());
-    std::vector<int> tried;
     for (const double cache : v.sparse ? std::vector<double>{l1, 1.7 * l1, 3.4 * l1} : std::vector<double>{l2}) {
-      const int fits = std::clamp(static_cast<int>(cache / (v.tile() * sizeof(float))), 16, 65536);
-      const int kc = split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
-      if (std::find(tried.begin(), tried.end(), kc) != tried.end()) continue;
-      tried.push_back(kc);
-      // Pixels counted with the gaps between their rows, or without.
       Candidate best;
-      for (const std::int64_t pitch : {strip_pitch(q), std::int64_t{q.OW}}) {
-        MatrixProblem tiled = q;
-        tiled.strip = strip_tiles(q, v.tile());
-        tiled.pitch = static_cast<std::int32_t>(q.flat || q.linear ? q.OW : pitch);
-        const double cycles = model(tiled, v, blocks.of(v.br, v.bc), kc, batch);
-        if (best.kc == 0 || cycles < best.cycles) best = {v, kc, tiled.pitch, cycles};
+      for (MatrixProblem& tiled : tilings(q, v)) {
+        tiled.w.kc = k_block(tiled, v, cache / sizeof(float));
+        if (tiled.w.kc == 0) continue;
+        const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
+        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.sliding, cycles};
       }
-      out.push_back(best);
+      const auto same = [&](const Candidate& c) {
+        return c.variant.name == v.name && c.kc == best.kc && c.pitch == best.pitch && c.sliding == best.sliding;
+      };
+      if (std::none_of(out.begin(), out.end(), same)) out.push_back(best);
     }
   }
   std::sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });

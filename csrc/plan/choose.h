@@ -12,7 +12,8 @@ namespace sn {
 struct Candidate {
   PanelVariant variant;
   std::int32_t kc = 0, pitch = 1;  // of PackedWeights and MatrixProblem
-  double cycles = 0;               // the model's, a sample
+  bool sliding = false;
+  double cycles = 0;  // the model's, a sample
 };
 
 // Nonzero blocks of the weight for every block shape that the ISA's kernels know.

@@ -1,7 +1,6 @@
 // Conv (but depthwise) and Linear -> panel kernels: build the problem, rank candidates, pack, time, keep the best.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <numeric>
 
@@ -166,6 +165,7 @@ Step Builder::build(const Candidate& c) const {
   layer->q = shape;
   MatrixProblem& q = layer->q;
   q.pitch = c.pitch;
+  q.sliding = c.sliding;
   q.strip = strip_tiles(q, v.tile());
   layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
   if (node.has_input(2)) {
@@ -204,7 +204,9 @@ Step Builder::build(const Candidate& c) const {
   std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
   if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
   layer->chunk = split_rows(entries, chunks);
-  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk)
+  std::vector<std::uint16_t> places;
+  if (q.sliding) places = slide_places(q, v.tile(), v.lanes, c.kc);
+  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
   q.w = layer->weights->view;
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
@@ -232,12 +234,6 @@ std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCou
     key += "," + std::to_string(v);
   }
   return key;
-}
-
-std::string milliseconds(double seconds) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3f ms", seconds * 1e3);
-  return text;
 }
 
 // A vector kernel serves small batches, so its layer keeps to the formats that have one: CSR, or lanes of rows.
@@ -301,7 +297,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   if (context.tuner && context.tuner->remembered.count(key)) {
     const Tuner::Choice& choice = context.tuner->remembered.at(key);
     for (const Candidate& c : ranked) {
-      if (choice.kernel == c.variant.name && choice.kc == c.kc) best = builder.build(c);
+      if (choice.kernel == c.variant.name && choice.kc == c.kc && choice.pitch == c.pitch) best = builder.build(c);
     }
     for (const WinogradCandidate& c : winograd) {
       if (choice.kernel == c.name) best = lower_winograd(context, node, c.kernel);
@@ -309,45 +305,27 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     why = choice.why;
   }
   if (!best.fn && context.tuner && ranked.size() + winograd.size() > 1) {
-    Tuner::Choice choice;
-    double best_sparse = 1e30, best_dense = 1e30;
+    Contest contest(*context.tuner, context.batch, in_floats, out_floats);
     const double least =
         std::min(ranked.empty() ? 1e300 : ranked.front().cycles, winograd.empty() ? 1e300 : winograd.front().cycles);
     for (const WinogradCandidate& c : winograd) {
-      if (c.cycles > kBeaten * least || !context.tuner->time_left()) break;
-      Step step = lower_winograd(context, node, c.kernel);
-      const double seconds = context.tuner->time(step, context.batch, in_floats, out_floats);
-      if (seconds >= best_dense) continue;
-      best = std::move(step);
-      choice.kernel = c.name;
-      best_dense = seconds;
+      if (c.cycles > kBeaten * least || !contest.time_left()) break;
+      contest.enter(lower_winograd(context, node, c.kernel), {c.name, {}}, false);
     }
     std::size_t sparse = 0, dense = 0;
     for (const Candidate& c : ranked) {
       std::size_t& count = c.variant.sparse ? sparse : dense;
       if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
-      if (c.cycles > kHopeless * ranked.front().cycles || !context.tuner->time_left()) break;
+      if (c.cycles > kHopeless * ranked.front().cycles || !contest.time_left()) break;
       if (!winograd.empty() && c.cycles > kBeaten * winograd.front().cycles) break;
       ++count;
-      Step step = builder.build(c);
-      const double seconds = context.tuner->time(step, context.batch, in_floats, out_floats);
-      double& kind = c.variant.sparse ? best_sparse : best_dense;
-      if (seconds < std::min(best_sparse, best_dense)) {
-        best = std::move(step);
-        choice.kernel = c.variant.name;
-        choice.kc = c.kc;
-      }
-      kind = std::min(kind, seconds);
+      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch}, c.variant.sparse);
       if (q.linear && count >= 2) break;
     }
-    if (best.fn) {
-      why = "timed: " + milliseconds(std::min(best_sparse, best_dense));
-      if (best_sparse < 1e30 && best_dense < 1e30) {
-        why += best_sparse < best_dense ? " (dense " + milliseconds(best_dense) + ")"
-                                        : " (sparse " + milliseconds(best_sparse) + ")";
-      }
-      choice.why = why;
-      context.tuner->remembered.emplace(key, std::move(choice));
+    if (contest.best.fn) {
+      best = std::move(contest.best);
+      why = contest.choice.why;
+      context.tuner->remembered.emplace(key, std::move(contest.choice));
     }
   }
   if (!best.fn && !winograd.empty() && (only_winograd || winograd.front().cycles < ranked.front().cycles)) {

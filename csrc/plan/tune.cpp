@@ -1,6 +1,8 @@
 #include "plan/tune.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <utility>
 
 #include "plan/parallel.h"
 
@@ -8,16 +10,25 @@ namespace sn {
 namespace {
 
 // Timer noise is one-sided, so the least of a few repeats is the estimate; short kernels can afford more of them.
-constexpr double kRepeatSeconds = 0.6e-3;
+constexpr double kRaceSeconds = 1.5e-3;
 constexpr int kMinRepeats = 2, kMaxRepeats = 12;
+// A challenger that much slower on its first call has lost.
+constexpr double kHopeless = 1.5;
 
 void grow(AlignedBuffer& buffer, std::size_t bytes) {
   if (buffer.size() < bytes) buffer = AlignedBuffer(bytes);
 }
 
+std::string milliseconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3f ms", seconds * 1e3);
+  return text;
+}
+
 }  // namespace
 
-double Tuner::time(const Step& step, std::int64_t batch, std::size_t in_floats, std::size_t out_floats) {
+Tuner::Pair Tuner::race(const Step& champion, const Step& challenger, std::int64_t batch, std::size_t in_floats,
+                        std::size_t out_floats) {
   if (in_.size() < in_floats * sizeof(float)) {
     grow(in_, in_floats * sizeof(float));
     std::uint32_t state = 1;
@@ -27,7 +38,7 @@ double Tuner::time(const Step& step, std::int64_t batch, std::size_t in_floats, 
     }
   }
   grow(out_, out_floats * sizeof(float));
-  const std::size_t stride = align_up(step.scratch_bytes);
+  const std::size_t stride = align_up(std::max(champion.scratch_bytes, challenger.scratch_bytes));
   grow(scratch_, stride * static_cast<std::size_t>(pool_.threads()));
   KernelArgs args{};
   std::fill(std::begin(args.in), std::end(args.in), in_.as<float>());
@@ -35,17 +46,44 @@ double Tuner::time(const Step& step, std::int64_t batch, std::size_t in_floats, 
   args.batch = batch;
   args.scratch = scratch_.as<>();
   ThreadPool::Session session(pool_);
-  double best = 1e30, spent = 0;
-  for (int i = 0; i <= kMaxRepeats; ++i) {
+  const auto seconds = [&](const Step& step) {
     const auto begin = Clock::now();
     run_step(session, step, args, stride);
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (i == 0) continue;
-    best = std::min(best, seconds);
-    spent += seconds;
-    if (i >= kMinRepeats && spent > kRepeatSeconds) break;
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  };
+  Pair least{1e30, 1e30};
+  double spent = 0;
+  for (int i = 0; i <= kMaxRepeats; ++i) {
+    const double challenge = seconds(challenger), answer = seconds(champion);
+    if (i == 0) continue;  // caches and pages are cold
+    least = {std::min(least.champion, answer), std::min(least.challenger, challenge)};
+    spent += challenge + answer;
+    if (least.challenger > kHopeless * least.champion || (i >= kMinRepeats && spent > kRaceSeconds)) break;
   }
-  return best;
+  return least;
+}
+
+void Contest::enter(Step step, Tuner::Choice named, bool sparse) {
+  if (!best.fn) {
+    best = std::move(step);
+    choice = std::move(named);
+    choice.why = "cost model";
+    sparse_ = sparse;
+    return;
+  }
+  Tuner::Pair time = tuner_.race(best, step, batch_, in_floats_, out_floats_);
+  const double ratio = time.challenger / time.champion;
+  if (ratio < 1) {
+    best = std::move(step);
+    choice = std::move(named);
+    rival_ = sparse == sparse_ ? rival_ / ratio : 1 / ratio;
+    sparse_ = sparse;
+  } else if (sparse != sparse_ && (rival_ == 0 || ratio < rival_)) {
+    rival_ = ratio;
+  }
+  const double least = std::min(time.champion, time.challenger);
+  choice.why = "timed: " + milliseconds(least);
+  if (rival_ > 0) choice.why += (sparse_ ? " (dense " : " (sparse ") + milliseconds(rival_ * least) + ")";
 }
 
 }  // namespace sn

@@ -19,14 +19,19 @@ class Tuner {
 
   bool time_left() const { return Clock::now() < deadline_; }
 
-  // Seconds of one call over all tasks, on the engine's threads: the least of a few calls on seeded data, after one
-  // that warms caches and pages. Inputs (all the same) and output hold the given numbers of floats.
-  double time(const Step& step, std::int64_t batch, std::size_t in_floats, std::size_t out_floats);
+  // Seconds of one call each, the least of a few.
+  struct Pair {
+    double champion, challenger;
+  };
+  // The two take turns on the engine's threads, on seeded data: inputs (all the same) and output hold the given numbers
+  // of floats.
+  Pair race(const Step& champion, const Step& challenger, std::int64_t batch, std::size_t in_floats,
+            std::size_t out_floats);
 
   // What was chosen for an earlier layer of the same problem: networks repeat their blocks.
   struct Choice {
     std::string kernel, why;
-    std::int32_t kc = 0;
+    std::int32_t kc = 0, pitch = 0;
   };
   std::map<std::string, Choice> remembered;
 
@@ -35,6 +40,28 @@ class Tuner {
   ThreadPool& pool_;
   Clock::time_point deadline_;
   AlignedBuffer in_, out_, scratch_;
+};
+
+// One layer's candidates, each against the best so far. A machine may change its speed by half from one millisecond to
+// the next, so only times taken in turn compare: on one that does, a third of a network's layers got another kernel
+// than the fastest when candidates were timed one after the other.
+class Contest {
+ public:
+  Contest(Tuner& tuner, std::int64_t batch, std::size_t in_floats, std::size_t out_floats)
+      : tuner_(tuner), batch_(batch), in_floats_(in_floats), out_floats_(out_floats) {}
+
+  bool time_left() const { return tuner_.time_left(); }
+  void enter(Step step, Tuner::Choice named, bool sparse);
+
+  Step best;             // of no function before the first has entered
+  Tuner::Choice choice;  // its name, and the times as a text
+
+ private:
+  Tuner& tuner_;
+  std::int64_t batch_;
+  std::size_t in_floats_, out_floats_;
+  bool sparse_ = false;  // the best is
+  double rival_ = 0;     // least time of the other kind, dense or sparse, over the best's; 0: none entered
 };
 
 }  // namespace sn

@@ -62,6 +62,21 @@ SN_INLINE void store_row(const V (&acc)[R], float bias, const float* residual, f
   }
 }
 
+// The same for a sliding tile: each vector to its place in a row of pixels.
+template <int R>
+SN_INLINE void store_vectors(const V (&acc)[R], const Strip& strip, float bias, const float* residual, float lo,
+                             float hi, float* y) {
+  const V b = set1(bias), l = set1(lo), h = set1(hi);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    if (r == strip.store_count) return;
+    const Run run = strip.stores[r];
+    V v = add(acc[r], b);
+    if (residual) v = add(v, load_n(residual + run.to, run.n));
+    store_n(y + run.to, min(h, max(l, v)), run.n);
+  }
+}
+
 // The same for a tile with positions between its rows of pixels: from a row of sums, each run to its place.
 inline __attribute__((noinline)) void store_runs(const MatrixProblem& q, const Strip& strip, const float* sums,
                                                  float bias, const float* residual, float* y) {
@@ -119,6 +134,13 @@ SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
   }
 }
 
+// Fetches a plane's part of a tile ahead of its turn.
+template <int ForWrite>
+SN_INLINE void fetch_tile(const MatrixProblem& q, const Strip& strip, const float* plane, int64_t first, int tile) {
+  if (!q.sliding) return prefetch_row<ForWrite>(plane + first, tile);
+  for (int s = 0; s < strip.store_count; ++s) prefetch_row<ForWrite>(plane + strip.stores[s].to, 1);
+}
+
 template <class Micro>
 int64_t panel_tasks(const void* params, int64_t batch) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
@@ -134,7 +156,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   const int64_t pixels = q.linear ? args.batch : pixel_count(q), out_plane = static_cast<int64_t>(q.OH) * q.OW;
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
-  const bool window = !q.flat && !q.linear, spaced = window && q.pitch != q.OW;
+  const bool window = !q.flat && !q.linear, spaced = window && !q.sliding && q.pitch != q.OW;
   // The scratch: panel (a vector more, for a piece's overhang), sums, a row, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
@@ -184,7 +206,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       } else if (q.flat) {
         pack_flat(q, args.in[0] + image * in_plane, p0, n, T, k0, k1, panel);
       } else {
-        pack_window<R>(q, strip, k0, k1, panel);
+        q.sliding ? pack_sliding<R>(q, strip, k0, k1, panel) : pack_window<R>(q, strip, k0, k1, panel);
       }
       // A column block may reach past K.
       for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);
@@ -194,9 +216,11 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
         V acc[BR][R];
         load_sums(acc, first ? nullptr : sum);
         if (last && q.far && i + 2 < rb1) {
-          const int64_t ahead = (image * q.M + Micro::row(q, g, kb, i + 2) * BR) * out_plane + first_pixel;
-          for (int j = 0; j < BR; ++j) prefetch_row<1>(args.out + ahead + j * out_plane, T);
-          for (int j = 0; j < BR && q.has_residual; ++j) prefetch_row<0>(args.in[1] + ahead + j * out_plane, T);
+          const int64_t ahead = (image * q.M + Micro::row(q, g, kb, i + 2) * BR) * out_plane;
+          for (int j = 0; j < BR; ++j) {
+            fetch_tile<1>(q, strip, args.out + ahead + j * out_plane, first_pixel, T);
+            if (q.has_residual) fetch_tile<0>(q, strip, args.in[1] + ahead + j * out_plane, first_pixel, T);
+          }
         }
         Micro::mul(q, panel, g, kb, i, acc);
         if (!last || q.linear) {
@@ -213,6 +237,13 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
 #pragma GCC unroll 16
             for (int r = 0; r < R; ++r) storea(row + r * VL, acc[j][r]);
             store_runs(q, strip, row, q.bias[g * q.M + m], residual, args.out + at);
+            continue;
+          }
+          if (q.sliding) {
+            store_vectors<R>(acc[j], strip, q.bias[g * q.M + m], residual, q.lo, q.hi, args.out + at);
+            for (int s = 0; s < strip.store_count && q.act_after; ++s) {
+              act_row(args.out + at + strip.stores[s].to, strip.stores[s].n, q.epilogue);
+            }
             continue;
           }
           store_row<R>(acc[j], q.bias[g * q.M + m], residual ? residual + p0 : nullptr, q.lo, q.hi, args.out + at + p0,

@@ -105,7 +105,8 @@ std::uint32_t pack_segment(const float* a, int M, int K, int br, int bc, int m, 
 }  // namespace
 
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
-                                          const std::vector<std::int32_t>& chunk) {
+                                          const std::vector<std::int32_t>& chunk,
+                                          const std::vector<std::uint16_t>& places) {
   auto out = std::make_shared<PackedMatrix>();
   const int row_blocks = (M + br - 1) / br, k_blocks = (K + kc - 1) / kc;
   const Occupied occupied(w, groups, M, K);
@@ -172,6 +173,7 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
     }
   }
   *start = e;
+  if (!places.empty()) std::transform(index, index + e, index, [&](std::uint16_t k) { return places[k]; });
   out->view = {br,
                bc,
                row_blocks,
@@ -182,6 +184,21 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
                index,
                out->value.as<float>()};
   return out;
+}
+
+std::vector<std::uint16_t> slide_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc) {
+  std::vector<std::uint16_t> places;
+  const std::int64_t channel = slide_floats(q, tile);
+  for (int k = 0; k < kc; ++k) {
+    const std::int64_t h = k / q.KW % q.KH * static_cast<std::int64_t>(q.DH), a = h % q.SH;
+    std::int64_t at = k / (q.KH * q.KW) * channel + h / q.SH * q.pitch;
+    for (std::int32_t b = 0; b < a; ++b) {
+      if (slide_rows(q, b) >= 0) at += q.KW * (tile + slide_rows(q, b) * q.pitch);
+    }
+    at += k % q.KW * (tile + slide_rows(q, static_cast<std::int32_t>(a)) * q.pitch);
+    places.push_back(static_cast<std::uint16_t>(at / lanes));
+  }
+  return places;
 }
 
 std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc) {

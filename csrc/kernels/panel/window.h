@@ -6,7 +6,7 @@
 // pixels of an image row, whatever the stride, padding or dilation; and where the tiles count their pixels by that
 // pitch too (`straight`), for all pixels of the tile: a panel row is R plain vector copies. The few positions between
 // two image rows are computed and not stored. Where they would be too many (choose.cpp), tiles count real pixels only
-// and a panel row is copied in pieces.
+// and a panel row is copied in pieces. Where a row of pixels is made whole vectors, panels may slide (panel.h).
 #pragma once
 
 #include "kernels/panel/copy.h"
@@ -18,7 +18,8 @@ namespace SN_ISA {
 struct Strip {
   Run* loads;     // image plane -> a channel's planes: runs of an image row, every SW-th element
   Run* pieces;    // of a compact tile, its first tap -> panel row: a vector each, the last of a row overhanging
-  Run* stores;    // of a straight tile, panel row -> output plane: the pixels of an output row
+  Run* stores;    // panel row -> output plane: of a straight tile the pixels of an output row, of a sliding one of a
+                  // vector
   int32_t* taps;  // where tap (kh, kw) lies, from the tap (0, 0)
   float* data;
   int load_count, piece_count, store_count;
@@ -49,8 +50,9 @@ inline __attribute__((noinline)) void Strip::plan(const MatrixProblem& q, int64_
   straight = q.pitch == pitch;
   const int64_t last = p0 + n - 1;
   const int64_t begin = p0 / q.pitch * pitch + p0 % q.pitch, end = last / q.pitch * pitch + last % q.pitch + 1;
-  // Straight tiles are packed to their full width, the last one too.
-  const int64_t span = straight ? (n + tile - 1) / tile * tile : end - begin;
+  // Straight and sliding tiles are packed to their full width, the last one too.
+  const int64_t whole = (n + tile - 1) / tile * tile;
+  const int64_t span = straight ? whole : q.sliding ? whole / q.pitch * pitch : end - begin;
   first = static_cast<int32_t>(begin);
   plane = static_cast<int32_t>(span + strip_reach(q));
   const int phases_h = phases(q.SH, q.KH, q.DH), phases_w = phases(q.SW, q.KW, q.DW);
@@ -87,6 +89,14 @@ inline __attribute__((noinline)) void Strip::plan_tile(const MatrixProblem& q, i
   const int32_t begin = row * pitch + column;
   offset = begin - first;
   piece_count = store_count = 0;
+  if (q.sliding) {
+    for (int at = 0; at < n; at += VL, column += VL) {
+      if (column == q.pitch) ++row, column = 0;
+      const int32_t real = q.OW - column < VL ? q.OW - column : VL;
+      stores[store_count++] = {at, row * q.OW + column, real};
+    }
+    return;
+  }
   for (int at = 0; at < n; ++row, column = 0) {
     const int32_t len = q.pitch - column < n - at ? q.pitch - column : n - at;
     if (straight) {
@@ -116,6 +126,30 @@ __attribute__((noinline)) void pack_window(const MatrixProblem& q, const Strip& 
       for (int i = 0; i < strip.piece_count; ++i) store(panel + strip.pieces[i].to, load(from + strip.pieces[i].from));
     }
     if (++tap == window) tap = 0, channel += strip.channel;
+  }
+}
+
+// The same for a sliding panel: of each channel, by phase and column of the window, the rows that its taps see.
+template <int R>
+__attribute__((noinline)) void pack_sliding(const MatrixProblem& q, const Strip& strip, int k0, int k1, float* panel) {
+  const int window = q.KH * q.KW, phases_w = phases(q.SW, q.KW, q.DW), vectors = q.pitch / VL;
+  const float* channel = strip.data + static_cast<int64_t>(k0 / window) * strip.channel + strip.offset;
+  for (int k = k0; k < k1; k += window, channel += strip.channel) {
+    for (int a = 0; a < q.SH; ++a) {
+      const int64_t more = slide_rows(q, a);
+      for (int kw = 0; kw < q.KW && more >= 0; ++kw) {
+        const int w = kw * q.DW;
+        const float* from = channel + (a * phases_w + w % q.SW) * strip.plane + w / q.SW;
+        if (strip.pitch == q.pitch) {
+          const float* const end = from + R * VL + more * q.pitch;
+          for (; from < end; from += VL, panel += VL) storea(panel, load(from));
+          continue;
+        }
+        for (int64_t row = R / vectors + more; row > 0; --row, from += strip.pitch) {
+          for (int v = 0; v < vectors; ++v, panel += VL) storea(panel, load(from + v * VL));
+        }
+      }
+    }
   }
 }
 

@@ -22,7 +22,8 @@ struct Spmm {
     const uint16_t* index = q.w.index + e0;
     const uint16_t* const end = q.w.index + e1;
     const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
-    for (; index != end; ++index, w += Br * Bc) entry(row_at(panel, static_cast<int64_t>(*index) * T), w, acc);
+    const int64_t unit = q.sliding ? VL : T;
+    for (; index != end; ++index, w += Br * Bc) entry(row_at(panel, *index * unit), w, acc);
   }
 
  private:
