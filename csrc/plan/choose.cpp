@@ -22,6 +22,9 @@ constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for we
 constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
 constexpr double kStripShare = 0.25;  // of L2 for the strip of padded input, read once for each tap
 
+// Strides that panels slide at; a file may claim any, and slide_floats goes through them one by one.
+constexpr int kSlideStride = 8;
+
 // The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
 constexpr int kLinearBlock = 4096;
 
@@ -95,7 +98,7 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
       out.back().pitch = static_cast<std::int32_t>(strip_pitch(q));
     }
     const int vectors = (q.OW + v.lanes - 1) / v.lanes;
-    if (v.sparse && v.bc == 1 && q.KH > 1 && v.r % vectors == 0) {
+    if (v.sparse && v.bc == 1 && q.KH > 1 && q.SH <= kSlideStride && v.r % vectors == 0) {
       out.push_back(q);
       out.back().pitch = vectors * v.lanes;
       out.back().sliding = true;
