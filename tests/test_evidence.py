@@ -94,6 +94,17 @@ def test_damaged_files_are_refused(damage: str, tmp_path: Path, monkeypatch: pyt
         data.load("mnist", tmp_path)
 
 
+def test_a_given_folder_is_the_only_one_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "usr"
+    installed.mkdir()
+    monkeypatch.setitem(data._IDX, "fashion", write(installed, "fashion", packed=False))
+    monkeypatch.setitem(data._PLACES, "fashion", (str(installed),))
+    monkeypatch.setattr(data, "HELD_OUT", 10)
+    assert len(data.load("fashion").train) == 20
+    with pytest.raises(DataError, match="fashion is not in"):
+        data.load("fashion", tmp_path / "typo")
+
+
 def test_another_data_set_under_the_same_file_names_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,8 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     capsys.readouterr()
     assert main([*command, "--json", "--render"]) == 0
     assert json.loads(capsys.readouterr().out)["format"] == 1
-    for wrong in (["--methods", "magic"], ["--ratios", "2"], ["--peers", "rival"]):
+    wrongs = (["--methods", "magic"], ["--ratios", "2"], ["--peers", "rival"], ["--skip", "conv1"], ["--epochs", "-1"])
+    for wrong in wrongs:
         assert main([*command, *wrong]) == 2
     assert main(["report", "report_net:net", "--shape", "1,2,8,8", "--out", "none", "--render"]) == 1
     assert main(["report", "digits", "--shape", "1,2"]) == 2

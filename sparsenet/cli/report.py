@@ -116,11 +116,17 @@ def _study(args: argparse.Namespace) -> Study:
     changed: dict[str, Any] = {"methods": _methods(args, study)}
     if args.skip is not None:
         changed["skip"] = tuple(name for name in args.skip.split(",") if name)
+    if args.epochs is not None and args.epochs < 0:
+        raise UsageError(f"--epochs {args.epochs}: expected 0 or more")
     if args.epochs is not None:
         changed["epochs"] = args.epochs
     if args.learning_rate is not None:
         changed["learning_rate"] = args.learning_rate
-    return dataclasses.replace(study, **changed)
+    study = dataclasses.replace(study, **changed)
+    unknown = [name for name in study.skip if name not in dict(study.architecture().named_modules())]
+    if unknown:
+        raise UsageError(f"--skip: the network has no layer {', '.join(unknown)}")
+    return study
 
 
 def _own(args: argparse.Namespace) -> Study:

@@ -135,7 +135,7 @@ def load(name: str, folder: str | Path | None = None) -> Data:
 def _find(name: str, folder: str | Path | None) -> Path:
     roots = [Path(folder)] if folder else [Path(p) for p in (os.environ.get("SPARSENET_DATA"), ".") if p]
     marker = "test_batch" if name == "cifar10" else "t10k-images-idx3-ubyte"
-    tried = [root / sub for root in roots for sub in (".", *_PLACES[name])]
+    tried = [root / sub for root in roots for sub in (".", *_PLACES[name]) if not sub.startswith("/")]
     if not folder:
         tried += [Path(place) for place in _PLACES[name] if place.startswith("/")]
     for place in tried:
