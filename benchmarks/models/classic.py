@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sparsenet.report import builtin
+
 
 def mlp(sizes: Sequence[int] = (784, 300, 100, 10)) -> nn.Sequential:
     """A perceptron with ReLU between its layers; the default is LeNet-300-100 (LeCun et al., 1998)."""
@@ -20,17 +22,8 @@ def mlp(sizes: Sequence[int] = (784, 300, 100, 10)) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class LeNet5(nn.Module):
-    """LeNet-5 as pruning papers use it: Caffe's 20-50-500, no padding, no activation after a convolution."""
-
-    def __init__(self, widths: tuple[int, int, int] = (20, 50, 500), num_classes: int = 10) -> None:
-        super().__init__()
-        a, b, c = widths
-        self.conv1 = nn.Conv2d(1, a, 5)
-        self.conv2 = nn.Conv2d(a, b, 5)
-        self.pool = nn.MaxPool2d(2)
-        self.fc1 = nn.Linear(b * 16, c)
-        self.fc2 = nn.Linear(c, num_classes)
+class LeNet5(builtin.LeNet5):
+    """LeNet-5 as Caffe has it: no activation after a convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.conv2(self.pool(self.conv1(x))))
