@@ -49,9 +49,15 @@ double copy_cycles(const MatrixProblem& q, int tile, int r) {
   return r * 1.5 + runs * kRunCycles + strip / (q.KH * q.KW);
 }
 
+// Tiles, the last one perhaps a vector narrower.
+double tile_count(const MatrixProblem& q, const PanelVariant& v, std::int64_t pixels) {
+  const std::int64_t tile = v.tile(), whole = (pixels + tile - 1) / tile, spare = whole * tile - pixels;
+  return static_cast<double>(whole) - (spare >= v.lanes && v.r > 1 && !q.linear ? 1.0 / v.r : 0.0);
+}
+
 double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::int64_t batch) {
   const std::int64_t pixels = q.linear ? batch : pixel_count(q);
-  const double tiles = std::ceil(static_cast<double>(pixels) / v.tile());
+  const double tiles = tile_count(q, v, pixels);
   const double row_blocks = std::ceil(static_cast<double>(q.M) / v.br) * q.groups;
   const double k_blocks = std::ceil(static_cast<double>(q.K) / q.w.kc);
   const double pack = q.K * copy_cycles(q, v.tile(), v.r) * q.groups;

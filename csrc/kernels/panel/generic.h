@@ -3,8 +3,9 @@
 // A micro-kernel is a type with
 //   static constexpr int BR, R;                                  // rows and vectors of accumulators
 //   static int row(const MatrixProblem&, int64 group, int k_block, int i);
-//   static void mul(const MatrixProblem&, const float* panel, int64 group, int k_block, int i, V (&acc)[BR][R])
-// where mul adds the product of a k-block's segment i, of row block row(...), with the panel to acc.
+//   template <int W>
+//   static void mul(const MatrixProblem&, const float* panel, int64 group, int k_block, int i, V (&acc)[BR][W])
+// where mul adds the product of a k-block's segment i, of row block row(...), with the panel's first W vectors to acc.
 #pragma once
 
 #include "kernels/panel/window.h"
@@ -141,6 +142,78 @@ SN_INLINE void fetch_tile(const MatrixProblem& q, const Strip& strip, const floa
   for (int s = 0; s < strip.store_count; ++s) prefetch_row<ForWrite>(plane + strip.stores[s].to, 1);
 }
 
+// A tile of a panel, and where its results go.
+struct Tile {
+  const MatrixProblem& q;
+  const KernelArgs& args;
+  const Strip& strip;
+  const float* panel;
+  float *sums, *row;
+  bool spaced;
+  int64_t image, g, p0, first_pixel;
+  int n, rb0, rb1;
+};
+
+// All rows over one k-block's panel, W vectors wide.
+template <class Micro, int W>
+__attribute__((noinline)) void run_rows(const Tile& t, int kb) {
+  constexpr int BR = Micro::BR, T = Micro::R * VL;
+  const MatrixProblem& q = t.q;
+  const int64_t out_plane = static_cast<int64_t>(q.OH) * q.OW;
+  const bool first = kb == 0, last = kb == q.w.k_blocks - 1;
+  for (int i = t.rb0; i < t.rb1; ++i) {
+    const int rb = Micro::row(q, t.g, kb, i);
+    float* sum = t.sums + static_cast<int64_t>(rb) * BR * T;
+    V acc[BR][W];
+    load_sums(acc, first ? nullptr : sum);
+    if (last && q.far && i + 2 < t.rb1) {
+      const int64_t ahead = (t.image * q.M + Micro::row(q, t.g, kb, i + 2) * BR) * out_plane;
+      for (int j = 0; j < BR; ++j) {
+        fetch_tile<1>(q, t.strip, t.args.out + ahead + j * out_plane, t.first_pixel, T);
+        if (q.has_residual) fetch_tile<0>(q, t.strip, t.args.in[1] + ahead + j * out_plane, t.first_pixel, T);
+      }
+    }
+    Micro::mul(q, t.panel, t.g, kb, i, acc);
+    if (!last || q.linear) {
+      store_sums(acc, sum);
+      continue;
+    }
+#pragma GCC unroll 16
+    for (int j = 0; j < BR; ++j) {
+      const int m = rb * BR + j;
+      if (m >= q.M) break;
+      const int64_t at = (t.image * q.M + m) * out_plane;
+      const float bias = q.bias[t.g * q.M + m];
+      const float* residual = q.has_residual ? t.args.in[1] + at : nullptr;
+      float* y = t.args.out + at;
+      if (t.spaced) {
+#pragma GCC unroll 16
+        for (int r = 0; r < W; ++r) storea(t.row + r * VL, acc[j][r]);
+        store_runs(q, t.strip, t.row, bias, residual, y);
+        continue;
+      }
+      if (q.sliding) {
+        store_vectors<W>(acc[j], t.strip, bias, residual, q.lo, q.hi, y);
+        for (int s = 0; s < t.strip.store_count && q.act_after; ++s) {
+          act_row(y + t.strip.stores[s].to, t.strip.stores[s].n, q.epilogue);
+        }
+        continue;
+      }
+      store_row<W>(acc[j], bias, residual ? residual + t.p0 : nullptr, q.lo, q.hi, y + t.p0, t.n);
+      if (q.act_after) act_row(y + t.p0, t.n, q.epilogue);
+    }
+  }
+}
+
+// The last tile may be a vector narrower than the others: 196 pixels are 7 and 6 vectors, not twice 7. More widths
+// would gain little and make the library a quarter larger.
+template <class Micro>
+SN_INLINE void run_tile(const Tile& tile, int kb) {
+  constexpr int R = Micro::R;
+  if (R > 1 && tile.n <= (R - 1) * VL && !tile.q.linear) return run_rows<Micro, (R > 1 ? R - 1 : 1)>(tile, kb);
+  run_rows<Micro, R>(tile, kb);
+}
+
 template <class Micro>
 int64_t panel_tasks(const void* params, int64_t batch) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
@@ -151,9 +224,9 @@ int64_t panel_tasks(const void* params, int64_t batch) noexcept {
 
 template <class Micro>
 void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
-  constexpr int BR = Micro::BR, R = Micro::R, T = R * VL;
+  constexpr int R = Micro::R, T = R * VL;
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
-  const int64_t pixels = q.linear ? args.batch : pixel_count(q), out_plane = static_cast<int64_t>(q.OH) * q.OW;
+  const int64_t pixels = q.linear ? args.batch : pixel_count(q);
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
   const bool window = !q.flat && !q.linear, spaced = window && !q.sliding && q.pitch != q.OW;
@@ -196,9 +269,9 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
     // No result comes from the lanes past the tile's last pixel, but subnormal garbage there would slow every FMA on
     // it twentyfold.
     if (n < T) zero_row(panel, static_cast<int>(panel_floats(q, T)));
+    const Tile tile{q, args, strip, panel, sums, row, spaced, image, g, p0, first_pixel, n, rb0, rb1};
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
-      const bool first = kb == 0, last = kb == q.w.k_blocks - 1;
       if (q.linear) {
         pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, panel);
       } else if (window && q.KH * q.KW == 1) {
@@ -210,47 +283,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       }
       // A column block may reach past K.
       for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);
-      for (int i = rb0; i < rb1; ++i) {
-        const int rb = Micro::row(q, g, kb, i);
-        float* sum = sums + static_cast<int64_t>(rb) * BR * T;
-        V acc[BR][R];
-        load_sums(acc, first ? nullptr : sum);
-        if (last && q.far && i + 2 < rb1) {
-          const int64_t ahead = (image * q.M + Micro::row(q, g, kb, i + 2) * BR) * out_plane;
-          for (int j = 0; j < BR; ++j) {
-            fetch_tile<1>(q, strip, args.out + ahead + j * out_plane, first_pixel, T);
-            if (q.has_residual) fetch_tile<0>(q, strip, args.in[1] + ahead + j * out_plane, first_pixel, T);
-          }
-        }
-        Micro::mul(q, panel, g, kb, i, acc);
-        if (!last || q.linear) {
-          store_sums(acc, sum);
-          continue;
-        }
-#pragma GCC unroll 16
-        for (int j = 0; j < BR; ++j) {
-          const int m = rb * BR + j;
-          if (m >= q.M) break;
-          const int64_t at = (image * q.M + m) * out_plane;
-          const float* residual = q.has_residual ? args.in[1] + at : nullptr;
-          if (spaced) {
-#pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) storea(row + r * VL, acc[j][r]);
-            store_runs(q, strip, row, q.bias[g * q.M + m], residual, args.out + at);
-            continue;
-          }
-          if (q.sliding) {
-            store_vectors<R>(acc[j], strip, q.bias[g * q.M + m], residual, q.lo, q.hi, args.out + at);
-            for (int s = 0; s < strip.store_count && q.act_after; ++s) {
-              act_row(args.out + at + strip.stores[s].to, strip.stores[s].n, q.epilogue);
-            }
-            continue;
-          }
-          store_row<R>(acc[j], q.bias[g * q.M + m], residual ? residual + p0 : nullptr, q.lo, q.hi, args.out + at + p0,
-                       n);
-          if (q.act_after) act_row(args.out + at + p0, n, q.epilogue);
-        }
-      }
+      run_tile<Micro>(tile, kb);
     }
     if (q.linear) {
       store_linear(q, sums, T, rb0, rb1, q.has_residual ? args.in[1] + p0 * q.M : nullptr, args.out + p0 * q.M, n);

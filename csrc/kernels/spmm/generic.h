@@ -16,7 +16,8 @@ struct Spmm {
 
   // One set of accumulators is enough even where it has fewer than the eight chains that FMA latency wants: rows are
   // independent, and with their lengths predicted the next row's work fills the gaps.
-  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int i, V (&acc)[BR][R]) {
+  template <int W>
+  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int i, V (&acc)[BR][W]) {
     const int64_t s = (g * q.w.k_blocks + kb) * q.w.row_blocks + i;
     const uint32_t e0 = q.w.start[s], e1 = q.w.start[s + 1];
     const uint16_t* index = q.w.index + e0;
@@ -28,14 +29,15 @@ struct Spmm {
 
  private:
   // acc += one block of weights times its panel rows
-  SN_INLINE static void entry(const float* row, const float* w, V (&acc)[BR][R]) {
+  template <int W>
+  SN_INLINE static void entry(const float* row, const float* w, V (&acc)[BR][W]) {
 #pragma GCC unroll 4
     for (int j = 0; j < Bc; ++j, row += T) {
 #pragma GCC unroll 16
       for (int i = 0; i < Br; ++i) {
         const V wi = splat(w + j * Br, Br, i);
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
+        for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
       }
     }
   }
