@@ -111,7 +111,7 @@ SUBJECTS: dict[str, Subject] = {
         _rows(
             weights(0.5, 0.7), filters(0.25), N_M, blocks(0.5), both(0.25, 0.5),
         ),
-        "fashion", Recipe(3, 4e-3, bf16=True), Recipe(1, 1e-3, bf16=True), images=5_500,
+        "fashion", Recipe(3, 4e-3, bf16=True), Recipe(1, 1e-3, bf16=True), images=27_500,
     ),
     "mobilenet_v2": Subject(
         "MobileNetV2, ImageNet weights, not retrained",
