@@ -9,11 +9,11 @@
 namespace sn {
 namespace {
 
-// Timer noise is one-sided, so the least of a few repeats is the estimate; short kernels can afford more of them.
+// Timer noise is one-sided, so the least of a few rounds is the estimate; short kernels can afford more of them.
 constexpr double kRaceSeconds = 1.5e-3;
-constexpr int kMinRepeats = 2, kMaxRepeats = 12;
-// A challenger that much slower on its first call has lost.
-constexpr double kHopeless = 1.5;
+constexpr int kMinRounds = 2, kMaxRounds = 12;
+// A challenger that much behind has lost, and leaves the time to others.
+constexpr double kBehind = 1.15;
 
 void grow(AlignedBuffer& buffer, std::size_t bytes) {
   if (buffer.size() < bytes) buffer = AlignedBuffer(bytes);
@@ -51,14 +51,14 @@ Tuner::Pair Tuner::race(const Step& champion, const Step& challenger, std::int64
     run_step(session, step, args, stride);
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
+  seconds(challenger);  // caches and pages are cold
   Pair least{1e30, 1e30};
   double spent = 0;
-  for (int i = 0; i <= kMaxRepeats; ++i) {
-    const double challenge = seconds(challenger), answer = seconds(champion);
-    if (i == 0) continue;  // caches and pages are cold
+  for (int i = 1; i <= kMaxRounds; ++i) {
+    const double answer = seconds(champion), challenge = seconds(challenger);
     least = {std::min(least.champion, answer), std::min(least.challenger, challenge)};
-    spent += challenge + answer;
-    if (least.challenger > kHopeless * least.champion || (i >= kMinRepeats && spent > kRaceSeconds)) break;
+    spent += answer + challenge;
+    if (least.challenger > kBehind * least.champion || (i >= kMinRounds && spent > kRaceSeconds)) break;
   }
   return least;
 }
