@@ -73,8 +73,13 @@ SN_INLINE void store_vectors(const V (&acc)[R], const Strip& strip, float bias, 
     if (r == strip.store_count) return;
     const Run run = strip.stores[r];
     V v = add(acc[r], b);
-    if (residual) v = add(v, load_n(residual + run.to, run.n));
-    store_n(y + run.to, min(h, max(l, v)), run.n);
+    if (run.n == VL) {  // not every ISA has masks
+      if (residual) v = add(v, load(residual + run.to));
+      store(y + run.to, min(h, max(l, v)));
+    } else {
+      if (residual) v = add(v, load_n(residual + run.to, run.n));
+      store_n(y + run.to, min(h, max(l, v)), run.n);
+    }
   }
 }
 
