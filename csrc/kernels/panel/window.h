@@ -64,8 +64,9 @@ inline __attribute__((noinline)) void Strip::plan(const MatrixProblem& q, int64_
       const int32_t left = b >= q.PL ? 0 : (q.PL - b + q.SW - 1) / q.SW;
       const int32_t all = (q.W + q.PL - b + q.SW - 1) / q.SW, right = all < pitch ? all : pitch;
       for (int32_t r = first / pitch; r * pitch < first + plane; ++r) {
-        const int32_t row = r * q.SH + a - q.PT;
-        if (row < 0 || row >= q.H) continue;
+        const int64_t seen = static_cast<int64_t>(r) * q.SH + a - q.PT;  // r may be past the image, a stride any
+        if (seen < 0 || seen >= q.H) continue;
+        const int32_t row = static_cast<int32_t>(seen);
         const int32_t from = r * pitch + left > first ? r * pitch + left : first;
         const int32_t to = r * pitch + right < first + plane ? r * pitch + right : first + plane;
         if (from >= to) continue;
