@@ -42,9 +42,8 @@ class Tuner {
   AlignedBuffer in_, out_, scratch_;
 };
 
-// One layer's candidates, each against the best so far. A machine may change its speed by half from one millisecond to
-// the next, so only times taken in turn compare: on one that does, a third of a network's layers got another kernel
-// than the fastest when candidates were timed one after the other.
+// One layer's candidates, each against the best so far. A machine may change its speed by a third from one millisecond
+// to the next, so only times taken in turn compare.
 class Contest {
  public:
   Contest(Tuner& tuner, std::int64_t batch, std::size_t in_floats, std::size_t out_floats)
