@@ -3,10 +3,11 @@
     python -m benchmarks.evidence.criteria [--quick] [--nets vgg,resnet20] [--dataset cifar10] [--seeds 1] [--out DIR]
     python -m benchmarks.evidence.criteria --latency     # the same, then times every file; on a quiet core
 
-Filters: L1, FPGM, APoZ, Taylor and random at the same ratio in every layer; slimming ranks all filters together, on a
-network trained with its L1 term. Pruned filters are taken out (prune.shrink) before retraining. Weights: by magnitude,
-all layers but the first; on the VGG also ranked over all layers together, in patterns (N:M, 4x1 blocks), and gradually
-while it retrains. In ResNet-20 the first convolution of each block is pruned: residual sums stay as they are.
+Filters: L1 (independent and greedy), L2, FPGM, APoZ, mean activation, Taylor and random at the same ratio in every
+layer; slimming ranks all filters together, on a network trained with its L1 term; on the VGG a learned agent finds each
+layer's ratio itself. Pruned filters are taken out (prune.shrink) before retraining. Weights: by magnitude, all layers
+but the first; on the VGG also ranked over all layers together, in patterns (N:M, 4x1 blocks), and gradually while it
+retrains. In ResNet-20 the first convolution of each block is pruned: residual sums stay as they are.
 Controls: the pruned shapes, trained from scratch for as many epochs as the others have had in all.
 """
 
@@ -32,7 +33,9 @@ from sparsenet.prune.cost import graph_macs
 from sparsenet.report.data import Batches, Data
 from sparsenet.timing import interleave
 
-FILTERS = ("l1", "fpgm", "apoz", "taylor", "random", "slimming")
+FILTERS = ("l1", "l1 greedy", "l2", "fpgm", "apoz", "activation_mean", "taylor", "random", "slimming")
+# A pruned convolution of ResNet-20 reads no pruned one: greedy would be independent.
+FILTERS_OF_BLOCKS = tuple(name for name in FILTERS if name != "l1 greedy")
 QUICK_FILTERS = ("apoz", "slimming")
 # Training, retraining, filter ratios, weight sparsities.
 PLANS: dict[str, tuple[Recipe, Recipe, tuple[float, ...], tuple[float, ...]]] = {
@@ -51,7 +54,8 @@ QUICK_WAYS = ("weights 2:4",)
 GRADUAL = 0.9
 # The paper's 1e-4 is for 160 epochs of SGD; in a few epochs of Adam it moves no scale.
 SLIMMING_STRENGTH = 1e-3
-SCORED_ON = 2000  # held-out images that APoZ and Taylor look at
+SCORED_ON = 2000  # held-out images that APoZ, mean activation and Taylor look at
+REWARDED_ON = 500  # held-out images that the agent's every draw is judged by, 60 draws a layer
 
 
 def layers_of(net: str, model: nn.Module) -> list[str]:
@@ -60,16 +64,23 @@ def layers_of(net: str, model: nn.Module) -> list[str]:
     return [name for name in convs if "." in name and name.endswith("conv1")] if net == "resnet20" else convs
 
 
-def prune_filters(net: str, model: nn.Module, criterion: str, ratio: float, data: Data, seed: int) -> nn.Module:
-    """A smaller network."""
+def prune_filters(
+    net: str, model: nn.Module, criterion: str, ratio: float | None, data: Data, seed: int
+) -> nn.Module:
+    """A smaller network; without a ratio the agent finds one for each layer."""
     x, chosen = data.valid.x[:1], layers_of(net, model)
     scored = Batches(data.valid.head(SCORED_ON), 250)
-    if criterion == "slimming":
+    if ratio is None:
+        judges = Batches(data.valid.head(REWARDED_ON), 250)
+        prune.learn_filters(model, lambda pruned: prune.evaluate(pruned, judges), x, layers=chosen, seed=seed)
+    elif criterion == "slimming":
         skip = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n not in chosen]
         prune.filters(model, ratio, "bn_scale", example=x, scope="global", max_per_layer=0.9, skip=skip)
     else:
-        loader = scored if criterion in ("apoz", "taylor") else None
-        prune.filters(model, dict.fromkeys(chosen, ratio), criterion, example=x, loader=loader, seed=seed)
+        name, greedy = criterion.removesuffix(" greedy"), criterion.endswith(" greedy")
+        loader = scored if name in ("apoz", "activation_mean", "taylor") else None
+        ratios = dict.fromkeys(chosen, ratio)
+        prune.filters(model, ratios, name, example=x, loader=loader, greedy=greedy, seed=seed)
     return prune.shrink(model, x)
 
 
@@ -114,18 +125,18 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     settings = {"dense": recipe.told(), "retrain": retrain.told(), "scored_on": SCORED_ON, "slim": SLIMMING_STRENGTH}
     rows: list[dict[str, Any]] = []
 
-    def row(method: str, ratio: float, make_model: Callable[[Path], dict[str, Any]]) -> None:
+    def row(method: str, ratio: float | None, make_model: Callable[[Path], dict[str, Any]]) -> None:
         key = f"{folder(data)}/{net}-{method.replace(' ', '-').replace(':', 'of')}-{ratio}-{seed}"
         file = run.args.cache / f"{key}{'-quick' * run.quick}.snet"
         told = run.step(key, settings, lambda: make_model(file))
         rows.append({"net": net, "method": method, "ratio": ratio, "seed": seed, "file": str(file), **told})
 
     @cache
-    def pruned(criterion: str, ratio: float) -> nn.Module:
+    def pruned(criterion: str, ratio: float | None) -> nn.Module:
         base = slimmed(run, net, data, recipe, seed) if criterion == "slimming" else copy.deepcopy(dense)
         return prune_filters(net, base, criterion, ratio, data, seed)
 
-    def filters(criterion: str, ratio: float, file: Path) -> dict[str, Any]:
+    def filters(criterion: str, ratio: float | None, file: Path) -> dict[str, Any]:
         small = copy.deepcopy(pruned(criterion, ratio))
         before = errors(small, data)["test_error"]
         train(small, data.train, retrain, seed + 100)
@@ -147,7 +158,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         train(model, data.train, retrain, seed + 100, after_step=lambda _: pruner.step())
         return measured(model, data, file)
 
-    def scratch(criterion: str, ratio: float, file: Path) -> dict[str, Any]:
+    def scratch(criterion: str, ratio: float | None, file: Path) -> dict[str, Any]:
         longer = dataclasses.replace(recipe, epochs=recipe.epochs + retrain.epochs)
         control, _ = prune.from_scratch(
             pruned(criterion, ratio), lambda model: train(model, data.train, longer, seed), seed + 7
@@ -162,14 +173,16 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
             share, way = WAYS[method]
             row(method, share, partial(weights, way))
         row("weights gradual", GRADUAL, gradual)
-    criteria = QUICK_FILTERS if run.quick else FILTERS
+    criteria = QUICK_FILTERS if run.quick else FILTERS if net == "vgg" else FILTERS_OF_BLOCKS
     for ratio in ratios:
         for criterion in criteria:
             row(criterion, ratio, partial(filters, criterion, ratio))
         # Of the criteria with a ratio a layer, all leave the same shape.
         row("scratch", ratio, partial(scratch, criteria[0], ratio))
-    if net == "vgg":  # a shape of its own; a ResNet-20 trains for twice as long
-        row("scratch slimming", ratios[-1], partial(scratch, "slimming", ratios[-1]))
+        row("scratch slimming", ratio, partial(scratch, "slimming", ratio))
+    if net == "vgg":
+        row("agent", None, partial(filters, "agent", None))
+        row("scratch agent", None, partial(scratch, "agent", None))
     return rows
 
 
