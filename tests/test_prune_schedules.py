@@ -192,6 +192,19 @@ def test_sensitivity_prunes_one_layer_at_a_time_and_puts_it_back() -> None:
     prune.magnitude(model, scan.propose(0.065))
 
 
+def test_a_loader_stands_for_the_accuracy_on_it() -> None:
+    x = images(24)
+    loader = [(x, convnet().eval()(x).argmax(1))]
+    by_loader = prune.sensitivity(convnet(), loader, (0.5, 0.9))
+    assert by_loader == prune.sensitivity(convnet(), partial(prune.evaluate, loader=loader), (0.5, 0.9))
+    assert by_loader.baseline == 1
+    assert min(min(scores) for scores in by_loader.scores.values()) < 1
+    found = prune.lottery_ticket(convnet(), lambda _: None, 1, evaluate=loader)
+    assert found.rounds[0].score == 1
+    records = prune.learn_filters(convnet(), loader, x[:1], episodes=4, batch=2)
+    assert all(0 <= record.accuracy <= 1 for record in records)
+
+
 def test_a_proposal_does_not_reach_past_a_ratio_that_fails() -> None:
     scan = prune.Sensitivity(0.9, (0.2, 0.5, 0.8), {"a": (0.9, 0.5, 0.9), "b": (0.9, 0.895, 0.85)})
     assert scan.propose(0.01) == {"a": 0.2, "b": 0.5}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsenet.prune.criteria import rows
+from sparsenet.prune.evaluate import Score, scorer
 from sparsenet.prune.filters import select
 from sparsenet.prune.groups import Group, Structure
 from sparsenet.prune.masking import mask_units
@@ -64,7 +65,7 @@ def reward(accuracy: float, dense: float, bound: float, kept: int, total: int) -
 
 def learn_filters(
     model: nn.Module,
-    evaluate: Callable[[nn.Module], float],
+    evaluate: Score | Iterable[Any],
     example: Any,
     *,
     bound: float = 0.02,
@@ -84,7 +85,7 @@ def learn_filters(
 
     Args:
         model: pruned in place; layers go together as in `groups`.
-        evaluate: the accuracy, 0 to 1, of the model as it is given.
+        evaluate: a function of the model, its accuracy from 0 to 1, or a loader to take it on.
         example: as for `sparsenet.from_torch`.
         bound: the drop of accuracy, for each layer, at which the reward turns negative (the paper's b), > 0.
         episodes: draws a layer.
@@ -98,7 +99,7 @@ def learn_filters(
         ValueError: an unknown layer, or a number out of range. The model is then as it was.
 
     Example:
-        >>> records = prune.learn_filters(model, lambda m: prune.evaluate(m, validation), x, bound=0.02)
+        >>> records = prune.learn_filters(model, validation_loader, x, bound=0.02)
         >>> [(r.layer, r.kept, r.total) for r in records]
     """
     if not bound > 0 or batch < 2 or episodes < batch:
@@ -110,7 +111,7 @@ def learn_filters(
     records = []
     with undone_on_error(model):
         for group in groups:
-            records.append(_learn_layer(model, evaluate, group, bound, episodes, batch, lr, rng))
+            records.append(_learn_layer(model, scorer(evaluate), group, bound, episodes, batch, lr, rng))
             if finetune is not None:
                 finetune(model)
     return records
@@ -118,7 +119,7 @@ def learn_filters(
 
 def _learn_layer(
     model: nn.Module,
-    evaluate: Callable[[nn.Module], float],
+    evaluate: Score,
     group: Group,
     bound: float,
     episodes: int,

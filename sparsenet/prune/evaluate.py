@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
 from sparsenet.prune.snapshot import modes_kept
+
+Score = Callable[[nn.Module], float]
 
 
 @torch.no_grad()
@@ -42,6 +44,11 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> float:
     if total == 0:
         raise ValueError("the loader is empty: no sample to evaluate on")
     return right / total
+
+
+def scorer(judge: Score | Iterable[Any]) -> Score:
+    """``judge`` itself if it is a function of the model; of a loader, the accuracy on it."""
+    return judge if callable(judge) else lambda model: evaluate(model, judge)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sparsenet.prune.evaluate import device_of
-from sparsenet.prune.evaluate import evaluate as accuracy
+from sparsenet.prune.evaluate import Score, device_of, scorer
 from sparsenet.prune.masks import mask_of, weighted
 from sparsenet.prune.progress import progress_line
 from sparsenet.prune.snapshot import Snapshot, modes_kept, undone_on_error
@@ -37,7 +36,7 @@ def finetune(
     optimizer: Optimizer | Callable[[Any], Optimizer] | None = None,
     loss: Callable[[Any, Any], torch.Tensor] | None = None,
     scheduler: Any = None,
-    evaluate: Callable[[nn.Module], float] | Iterable[Any] | None = None,
+    evaluate: Score | Iterable[Any] | None = None,
     patience: int | None = None,
     before_step: Callable[[], Any] | None = None,
     after_step: Callable[[], Any] | None = None,
@@ -92,7 +91,7 @@ def finetune(
     _check_owner(optimizer, model)
     if scheduler is not None and not hasattr(scheduler, "step"):
         scheduler = scheduler(optimizer)
-    score = evaluate if callable(evaluate) or evaluate is None else lambda model: accuracy(model, evaluate)
+    score = None if evaluate is None else scorer(evaluate)
     history = History()
     best = _Best(model, patience)
     total = None if batches is None else epochs * batches

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from sparsenet.prune.evaluate import Score, scorer
 from sparsenet.prune.masks import check_maskable, check_names, mask_of, set_mask, weight_of, weighted
 from sparsenet.prune.shares import check_share, keep_largest, prunable
 from sparsenet.prune.snapshot import Snapshot, undone_on_error
@@ -55,7 +56,7 @@ def lottery_ticket(
     output_rate: float = 0.1,
     output: str | None = None,
     rewind_step: int = 0,
-    evaluate: Callable[[nn.Module], float] | None = None,
+    evaluate: Score | Iterable[Any] | None = None,
 ) -> Lottery:
     """Trains, prunes, resets to the first weights, and repeats, in place.
 
@@ -77,7 +78,8 @@ def lottery_ticket(
         output_rate: the output layer's, if ``rate`` is a number.
         output: name of the output layer; None: the last one defined.
         rewind_step: 0 resets to the first weights, k to those after step k.
-        evaluate: a function of the trained model, the higher the better, for the records.
+        evaluate: a function of the trained model, the higher the better, or a loader to take the accuracy on; for the
+            records.
 
     Returns:
         A :class:`Lottery`: a record and the ticket of each round. The model has the last round's trained weights.
@@ -86,7 +88,7 @@ def lottery_ticket(
         ValueError: a number out of range, or a name that is no layer. After any error the model is as it was.
 
     Example:
-        >>> found = prune.lottery_ticket(LeNet, train, rounds=7, evaluate=lambda m: prune.evaluate(m, test))
+        >>> found = prune.lottery_ticket(LeNet, train, rounds=7, evaluate=test_loader)
         >>> [f"{r.remaining:.1%}: {r.score:.4f}" for r in found.rounds]
         >>> control = prune.random_mask(found.ticket(7))
         >>> train(control)
@@ -103,7 +105,7 @@ def lottery_ticket(
         masks = _masks(model)
         for number in range(rounds + 1):
             result = train(model, rewind_step, None) if rewind_step else train(model)
-            score = None if evaluate is None else float(evaluate(model))
+            score = None if evaluate is None else float(scorer(evaluate)(model))
             total = sum(mask.numel() for mask in masks.values())
             kept = sum(int(mask.sum()) for mask in masks.values())
             lottery.rounds.append(TicketRound(kept / total, score, result, masks))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
 from sparsenet.errors import GraphError
+from sparsenet.prune.evaluate import Score, scorer
 from sparsenet.prune.magnitude import magnitude
 from sparsenet.prune.masks import check_names, weighted
 from sparsenet.prune.progress import progress_line
@@ -59,7 +60,7 @@ class Sensitivity:
 
 def sensitivity(
     model: nn.Module,
-    evaluate: Callable[[nn.Module], float],
+    evaluate: Score | Iterable[Any],
     ratios: Sequence[float] = _RATIOS,
     *,
     method: Callable[[nn.Module, dict[str, float]], Any] = magnitude,
@@ -72,7 +73,7 @@ def sensitivity(
 
     Args:
         model: as it is, it is the baseline.
-        evaluate: a function of the model, the higher the better, as ``lambda m: prune.evaluate(m, loader)``.
+        evaluate: a function of the model, the higher the better, or a loader to take the accuracy on.
         ratios: shares to try, 0 <= ratio < 1; sorted.
         method: takes the model and ``{layer: ratio}``: :func:`magnitude`, :func:`filters`, :func:`blocks`, ...
         layers: names to scan; None: all convolutions and linear layers that ``method`` takes.
@@ -82,10 +83,10 @@ def sensitivity(
         ValueError: a ratio out of range, none at all, or a name that is no layer.
 
     Example:
-        >>> scan = prune.sensitivity(model, lambda m: prune.evaluate(m, loader))
+        >>> scan = prune.sensitivity(model, validation_loader)
         >>> prune.magnitude(model, scan.propose(max_drop=0.01))
     """
-    ratios = tuple(sorted(ratios))
+    score, ratios = scorer(evaluate), tuple(sorted(ratios))
     if not ratios:
         raise ValueError("ratios is empty: give shares to try, such as (0.5, 0.9)")
     for ratio in ratios:
@@ -108,13 +109,13 @@ def sensitivity(
     scores: dict[str, tuple[float, ...]] = {}
     with progress_line(progress, len(names) * len(ratios)) as advance:
         try:
-            baseline = float(evaluate(model))
+            baseline = float(score(model))
             for name in names:
                 row = []
                 for ratio in ratios:
                     snapshot.restore()
                     method(model, {name: ratio})
-                    row.append(float(evaluate(model)))
+                    row.append(float(score(model)))
                     advance(f"{name} {ratio:.0%}: {row[-1]:.4f}")
                 scores[name] = tuple(row)
         finally:
