@@ -21,9 +21,10 @@ def units(
 ) -> nn.Module:
     """Masks the units of linear layers whose incoming weights have the smallest norm, in place; returns ``model``.
 
-    A unit's bias is masked with it, and its batch norm where one comes right behind: a unit that still emits a
-    constant would not be gone. As after `filters`, int(n * (1 - ratio)) units stay, at least one; those that are
-    masked already count as gone.
+    He et al. 2014 ("Reshaping deep neural network for fast decoding by node-pruning") rank units by the L1 norm of
+    their incoming weights, among others; the default here is L2. A unit's bias is masked with it, and its batch norm
+    where one comes right behind: a unit that still emits a constant would not be gone. As after `filters`,
+    int(n * (1 - ratio)) units stay, at least one; those that are masked already count as gone.
 
     Args:
         ratio: the share of units to drop, 0 <= ratio < 1; or one for each of the layers named, the others stay whole.
