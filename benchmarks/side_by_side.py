@@ -10,6 +10,7 @@ import numpy as np
 
 import sparsenet as sn
 from sparsenet import peers
+from sparsenet.apart import at
 from sparsenet.timing import Timing, interleave
 
 from .cases import Case, build
@@ -32,16 +33,14 @@ def prepare(
     engines: Sequence[str],
     threads: int = 1,
     tune_seconds: float = 5.0,
-    announce: Callable[[str], None] = lambda engine: None,
     try_first: bool = False,
 ) -> tuple[Calls, dict[str, str], dict[str, Any]]:
     """(calls by engine, reasons by engine that cannot, facts about the case). Each peer's output equals ours.
 
-    `announce` is told the engine that is about to be prepared, so that a crash can be laid at its door;
-    or, with `try_first`, each peer is run in a process of its own before it is in this one.
+    With `try_first` each peer is run in a process of its own before it is in this one.
     """
     graph, x = build(case)
-    announce(OURS)
+    at(OURS, "prepared")
     engine = sn.compile(graph, threads=threads, batch=case.batch, tune_seconds=tune_seconds)
     y = engine(x)
     network = peers.Network(graph, [x], [np.asarray(o) for o in (y if isinstance(y, tuple) else (y,))])
@@ -50,7 +49,6 @@ def prepare(
     for name in engines:
         if name == OURS:
             continue
-        announce(name)
         crashed = peers.crash(name, network, threads) if try_first else None
         if crashed:
             absent[name] = crashed
@@ -59,7 +57,6 @@ def prepare(
             calls[name] = peers.prepare(name, network, threads)
         except peers.PeerError as error:
             absent[name] = str(error)
-    announce("timing")
     weights = sum(step.weights for step in engine.steps)
     zeros = 1 - sum(step.nnz for step in engine.steps) / weights
     return calls, absent, {"isa": engine.isa, "weights": weights, "share_of_zeros": zeros}
@@ -81,8 +78,7 @@ def measure(
     engines: Sequence[str],
     threads: int = 1,
     seconds: float = 10.0,
-    announce: Callable[[str], None] = lambda engine: None,
 ) -> dict[str, Any]:
     """Everything about one case, ready for JSON."""
-    calls, absent, facts = prepare(case, engines, threads, announce=announce)
+    calls, absent, facts = prepare(case, engines, threads)
     return {**facts, "missing": absent, **results(interleave(calls, seconds))}

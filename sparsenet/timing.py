@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsenet.apart import at
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -60,6 +62,7 @@ def interleave(
     names = list(candidates)
     calls = {}
     for name in names:
+        at(name, "timed")
         candidates[name]()
         calls[name] = max(1, min(100, int(0.01 / _quickest(candidates[name]))))
     samples: dict[str, list[float]] = {name: [] for name in names}
@@ -70,6 +73,7 @@ def interleave(
         first = rounds % len(names)
         for name in names[first:] + names[:first]:
             call, turn = candidates[name], []
+            at(name, "timed")
             call()
             for _ in range(calls[name]):
                 start = time.perf_counter()

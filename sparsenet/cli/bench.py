@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import sparsenet
-from sparsenet import peers
+from sparsenet import apart, peers
 from sparsenet.cli.breakeven import answer, break_even
 from sparsenet.cli.common import (
+    CommandError,
     UsageError,
     add_engine_options,
     add_input_options,
@@ -32,6 +35,7 @@ from sparsenet.cli.zeros import with_zeros
 from sparsenet.timing import Timing, cpu_model, interleave
 
 OURS = "sparsenet"
+_PATIENCE = 600.0  # seconds beyond the timing itself: tuning, imports, peers that compile
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -85,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
     source = load_source(args)
     engines = args.engines if args.engines is not None else ["torch"] * (source.module is not None)
     measured: list[dict[str, Any]] = []
-    crashed: dict[str, str] = {}
+    ended: dict[str, str] = {}
     for share in args.sparsity or [None]:
         graph = source.graph if share is None else with_zeros(source.graph, share)
         with progress(f"{source.name}" if share is None else f"{source.name} at {share:.0%} zeros"):
-            measured.append(_measure(graph, engines, args, crashed) | ({} if share is None else {"sparsity": share}))
+            measured.append(_survive(graph, engines, args, ended) | ({} if share is None else {"sparsity": share}))
     told: dict[str, Any] = {"model": source.name, "cpu": cpu_model(), "threads": args.threads}
     told |= {key: measured[0][key] for key in ("isa", "batch")}
     if args.sparsity:
@@ -104,10 +108,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(
-    graph: sparsenet.Graph, engines: list[str], args: argparse.Namespace, crashed: dict[str, str]
+def _survive(
+    graph: sparsenet.Graph, engines: list[str], args: argparse.Namespace, ended: dict[str, str]
 ) -> dict[str, Any]:
-    """``crashed`` is filled with how each engine ended that was tried for the first time: "" if well."""
+    """`_measure`, with other engines in a process of its own; of those that end it ``ended`` is told, and keeps them
+    out of what is measured after."""
+    if not engines:
+        return _measure([], graph, args)
+    with tempfile.TemporaryDirectory(prefix="sparsenet-bench-") as folder:
+        snet = Path(folder) / "network.snet"
+        graph.save(snet)
+        left = [name for name in engines if name not in ended]
+        patience = args.seconds + _PATIENCE
+        try:
+            told, now = apart.call_peers(_measure, left, snet, args, patience=patience)
+        except apart.Died as died:
+            raise CommandError(str(died)) from None
+    ended |= now
+    result: dict[str, Any] = told
+    return {**result, "missing": {**ended, **result["missing"]}}
+
+
+def _measure(engines: list[str], model: sparsenet.Graph | Path, args: argparse.Namespace) -> dict[str, Any]:
+    apart.at(OURS, "prepared")
+    graph = sparsenet.load(model) if isinstance(model, Path) else model
     engine = sparsenet.compile(graph, batch=args.batch or 1, **engine_options(args))
     arrays = list(make_inputs(args, engine.inputs).values())
     batch = len(arrays[0])
@@ -115,16 +139,12 @@ def _measure(
     calls: dict[str, Callable[[], object]] = {OURS: lambda: engine(*arrays)}
     absent: dict[str, str] = {}
     for name in engines:
-        if name not in crashed:
-            crashed[name] = peers.crash(name, network, args.threads) or ""
-        if crashed[name]:
-            absent[name] = crashed[name]
-            continue
         try:
             calls[name] = peers.prepare(name, network, args.threads)
         except peers.PeerError as error:
             absent[name] = str(error)
     timings = interleave(calls, args.seconds)
+    apart.at(OURS, "explained")
     weights = sum(step.weights for step in engine.steps)
     told: dict[str, Any] = {
         "isa": engine.isa,

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsenet import apart
 from sparsenet.arrays import FloatArray
 from sparsenet.peers.network import Network, one_line
 from sparsenet.peers.trial import crash
@@ -74,6 +75,7 @@ def prepare(name: str, network: Network, threads: int) -> Callable[[], list[Floa
     Raises:
         PeerError: with the reason in one line.
     """
+    apart.at(name, "prepared")
     why = missing(name)
     if why is not None:
         raise PeerError(f"not installed: {why}")

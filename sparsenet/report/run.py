@@ -17,9 +17,10 @@ from torch import nn
 
 import sparsenet
 from sparsenet import prune
+from sparsenet.apart import Died
 from sparsenet.errors import SparsenetError
 from sparsenet.report.machine import machine, versions
-from sparsenet.report.measure import MeasureError, measure
+from sparsenet.report.measure import measure
 from sparsenet.report.methods import METHODS, Job
 from sparsenet.report.store import Store, snet_file
 from sparsenet.report.study import Study
@@ -105,7 +106,7 @@ def run(
 def _why(error: Exception) -> str:
     """In one line, with the type where the text alone may say little."""
     text = " ".join(str(error).split())
-    told = isinstance(error, (ValueError, MeasureError, SparsenetError, RuntimeError)) and text
+    told = isinstance(error, (ValueError, Died, SparsenetError, RuntimeError)) and text
     return text if told else f"{type(error).__name__}: {text}"
 
 
