@@ -29,7 +29,7 @@ def markdown(head: list[str], rows: list[list[Any]]) -> str:
 
 def half_range(told: Told, row: Told) -> str | None:
     """One seed has no range."""
-    return f"{row['half_range']:.2f}" if len(told["seeds"]) > 1 else None
+    return f"{row['half_range']:.2f}" if row.get("seeds", len(told["seeds"])) > 1 else None
 
 
 def han(told: Told) -> str:
