@@ -6,10 +6,10 @@
 Filters: L1, FPGM, APoZ, Taylor and random at the same ratio in every layer; slimming ranks all filters together, on a
 network trained with its L1 term. On the VGG also, at the larger ratio, greedy L1, L2 and mean activation, and, of the
 first seed, a learned agent, which finds each layer's ratio itself. Pruned filters are taken out (prune.shrink) before
-retraining. Weights: by magnitude, all layers but the first; on the VGG also ranked over all layers together, in patterns
-(N:M, 4x1 blocks), and gradually while it retrains. In ResNet-20 the first convolution of each block is pruned: residual
-sums stay as they are. Controls: the pruned shapes, trained from scratch for as many epochs as the others have had in all;
-the shape that slimming leaves at the smaller ratio for the first seed alone.
+retraining. Weights: by magnitude, all layers but the first; on the VGG also ranked over all layers together, in
+patterns (N:M, 4x1 blocks), and gradually while it retrains. In ResNet-20 the first convolution of each block is
+pruned: residual sums stay as they are. Controls: the pruned shapes, trained from scratch for as many epochs as the
+others have had in all; the shape that slimming leaves at the smaller ratio for the first seed alone.
 """
 
 from __future__ import annotations
