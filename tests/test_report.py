@@ -201,6 +201,18 @@ def test_peers_that_fail_are_told_and_skipped(tmp_path: Path, monkeypatch: pytes
         assert set(record["engines"]) == {"sparsenet", "torch"}
 
 
+def test_accuracy_is_of_labels_that_fit() -> None:
+    model = nn.Conv2d(2, 3, 1).eval()
+    engine = sn.compile(sn.from_torch(model, (torch.zeros(1, 2, 4, 4),)), tune=False)
+    x = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = model(x).argmax(1)  # a label a pixel
+    assert run_module.accuracy(engine, [(x[:3], labels[:3]), (x[3:], labels[3:])]) == 1
+    assert run_module.accuracy(engine, [(x, (labels + (torch.arange(4) < 1)) % 3)]) == 0.75
+    for wrong in (labels[:, 0, 0], labels.float(), model(x).detach()):
+        with pytest.raises(ValueError, match=r"expected integer labels of shape \[5, 4, 4\]"):
+            run_module.accuracy(engine, [(x, wrong)])
+
+
 def test_speed_only_without_data(tmp_path: Path) -> None:
     study = small_study(train=None, test=None, train_dense=None, methods={"weights": (0.9,)})
     records = run(study, tmp_path, peers=[], seconds=0.02, say=quiet).records

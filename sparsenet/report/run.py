@@ -181,13 +181,20 @@ def train(study: Study, this: Run, dense: _Dense, file: Path) -> dict[str, Any]:
 
 
 def accuracy(engine: sparsenet.Engine, batches: Iterable[Any]) -> float:
-    """The share of samples that the compiled network, not torch's, labels right."""
+    """The share of labels, one for each sample or each pixel, that the compiled network, not torch's, gets right."""
     right = total = 0
     for x, y in batches:
-        output = np.asarray(engine(np.ascontiguousarray(x.numpy(), np.float32)))
-        right += int((output.argmax(1) == y.numpy()).sum())
-        total += len(y)
+        output, labels = engine(np.ascontiguousarray(x.numpy(), np.float32)), y.numpy()
+        if isinstance(output, tuple):
+            raise ValueError(f"accuracy is of a network with one output, this has {len(output)}; give no loader")
+        guess = np.asarray(output).argmax(1)
+        if guess.shape != labels.shape or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"expected integer labels of shape {list(guess.shape)} for outputs of shape {list(output.shape)}, "
+                f"got {labels.dtype} of shape {list(labels.shape)}; without a loader only speed is measured"
+            )
+        right += int((guess == labels).sum())
+        total += labels.size
     if total == 0:
         raise ValueError("the test loader is empty")
     return right / total
-
