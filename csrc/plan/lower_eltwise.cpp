@@ -84,7 +84,9 @@ Step lower_operands(const LowerContext& context, const Node& node, EltwiseKernel
     p.b_batch = count(b.shape);
   }
   p.act = act;
-  return make_step(context, node, eltwise_kernel(variant, context.isa), binary_tasks, std::move(owned));
+  Step step = make_step(context, node, eltwise_kernel(variant, context.isa), binary_tasks, std::move(owned));
+  step.overwrites = ~0u;
+  return step;
 }
 
 // A vector over axis 1 of an activation of this shape, or one number for all.
@@ -99,7 +101,9 @@ Shape channel_shape(const Shape& x, std::int64_t channels) {
 Step lower_activation(const LowerContext& context, const Node& node) {
   auto owned = std::make_shared<Owned<ActParams>>();
   owned->params = {input_of(context, node, 0).size(), epilogue_of(node)};
-  return make_step(context, node, eltwise_kernel(EltwiseKernel::act, context.isa), act_tasks, std::move(owned));
+  Step step = make_step(context, node, eltwise_kernel(EltwiseKernel::act, context.isa), act_tasks, std::move(owned));
+  step.overwrites = ~0u;
+  return step;
 }
 
 Step lower_binary(const LowerContext& context, const Node& node) {

@@ -340,7 +340,10 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   best.info.useful_macs = static_cast<double>(nnz) * pixels;
   best.info.out_shape = out_shape;
   best.in = {node.inputs[0]};
-  if (q.has_residual) best.in.push_back(node.inputs[3]);
+  if (q.has_residual) {
+    best.in.push_back(node.inputs[3]);
+    if (!q.linear) best.overwrites = 1u << 1;  // a vector kernel adds it to sums that it has written
+  }
   best.out = node.output;
   return best;
 }
