@@ -36,7 +36,7 @@ py::tuple pack(const Weights& w, int br, int bc, int kc) {
   std::vector<std::int32_t> chunk(static_cast<std::size_t>((w.shape(1) + br - 1) / br + 1));
   std::iota(chunk.begin(), chunk.end(), 0);
   const auto packed = pack_sparse(w.data(), static_cast<int>(w.shape(0)), static_cast<int>(w.shape(1)),
-                                  static_cast<int>(w.shape(2)), br, bc, kc, chunk);
+                                  static_cast<int>(w.shape(2)), br, bc, kc, chunk, true);
   const PackedWeights& v = packed->view;
   const std::int64_t segments = w.shape(0) * v.row_blocks * v.k_blocks;
   return py::make_tuple(view(packed, packed->start.as<std::uint32_t>(), segments + 1),

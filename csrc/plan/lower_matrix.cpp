@@ -145,7 +145,7 @@ std::vector<std::int32_t> split_rows(const std::vector<std::int64_t>& entries, i
 // The vector kernel that reads the same packed weights as `v`, if there is one.
 const VectorVariant* vector_for(const PanelVariant& v, const std::vector<VectorVariant>& all) {
   for (const VectorVariant& x : all) {
-    if (x.sparse == v.sparse && x.br == v.br && v.bc == 1 && (v.sparse || v.r == 1)) return &x;
+    if (x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && (v.sparse || v.r == 1)) return &x;
   }
   return nullptr;
 }
@@ -206,7 +206,7 @@ Step Builder::build(const Candidate& c) const {
   layer->chunk = split_rows(entries, chunks);
   std::vector<std::uint16_t> places;
   if (q.sliding) places = slide_places(q, v.tile(), v.lanes, c.kc);
-  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, places)
+  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
   q.w = layer->weights->view;
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
@@ -264,18 +264,28 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     const std::vector<VectorVariant> vectors = vector_variants(context.isa);
     ranked = linear_candidates(std::move(ranked), vectors, context.kernel);
     if (rows <= kVectorBatch) {
-      // A gather costs about four plain loads from cache; weights that do not fit it cost their bytes, 6 a nonzero
-      // against 4 a weight.
-      const double weights = static_cast<double>(q.M) * q.K, held = static_cast<double>(l2_bytes());
+      // A gather costs about four plain loads from cache; weights that do not fit it cost their bytes.
+      const double held = static_cast<double>(l2_bytes());
       for (Candidate& c : ranked) {
-        const bool sparse = c.variant.sparse;
-        const double bytes = sparse ? 6.0 * static_cast<double>(nnz) : 4.0 * weights;
-        const double compute = sparse ? static_cast<double>(nnz) + q.M * 12.0 : weights * 2.0 / c.variant.lanes;
-        c.cycles = std::max(compute, bytes > held ? bytes / kMemoryBytes : 0.0) + c.variant.r * 1e-3;
-        if (sparse) c.cycles -= c.kc * 1e-3;
+        const PanelVariant& v = c.variant;
+        const double entries = v.sparse ? static_cast<double>(blocks.of(v.br, v.bc)) : static_cast<double>(q.M) * q.K;
+        const double bytes = entries * (v.sparse ? 2.0 + 4.0 * v.br * v.bc : 4.0);
+        const double compute = v.sparse ? entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br
+                                        : entries * 2.0 / v.lanes;
+        c.cycles = std::max(compute, bytes > held ? bytes / kMemoryBytes : 0.0) + v.r * 1e-3;
+        if (v.sparse) c.cycles -= c.kc * 1e-3;
       }
       std::sort(ranked.begin(), ranked.end(),
                 [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
+      // Of those that differ in what larger batches would run, the first.
+      std::vector<Candidate> distinct;
+      for (const Candidate& c : ranked) {
+        const auto same = [&](const Candidate& other) {
+          return vector_for(other.variant, vectors) == vector_for(c.variant, vectors);
+        };
+        if (std::none_of(distinct.begin(), distinct.end(), same)) distinct.push_back(c);
+      }
+      ranked = std::move(distinct);
     }
   }
 

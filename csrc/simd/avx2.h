@@ -50,6 +50,12 @@ SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m256i i = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(idx)));
   return {_mm256_i32gather_ps(base, i, 4)};
 }
+SN_INLINE V gather_fours(const float* base, const uint16_t* idx) {
+  return {_mm256_set_m128(_mm_loadu_ps(base + idx[1]), _mm_loadu_ps(base + idx[0]))};
+}
+SN_INLINE V gather_splats(const float* base, const uint16_t* idx) {
+  return {_mm256_set_m128(_mm_broadcast_ss(base + idx[1]), _mm_broadcast_ss(base + idx[0]))};
+}
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm256_set1_ps(p[i])}; }
 SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }
 SN_INLINE V set1(float x) { return {_mm256_set1_ps(x)}; }

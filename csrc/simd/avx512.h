@@ -52,6 +52,17 @@ SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));
   return {_mm512_i32gather_ps(i, base, 4)};
 }
+SN_INLINE V gather_fours(const float* base, const uint16_t* idx) {
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(base + idx[0]));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(base + idx[1]), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(base + idx[2]), 2);
+  return {_mm512_insertf32x4(v, _mm_loadu_ps(base + idx[3]), 3)};
+}
+SN_INLINE V gather_splats(const float* base, const uint16_t* idx) {
+  const __m128i i = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(idx)));
+  const __m512i fours = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  return {_mm512_permutexvar_ps(fours, _mm512_castps128_ps512(_mm_i32gather_ps(base, i, 4)))};
+}
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm512_set1_ps(p[i])}; }
 SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }
 SN_INLINE V set1(float x) { return {_mm512_set1_ps(x)}; }

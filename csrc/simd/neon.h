@@ -51,6 +51,8 @@ SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
   return {vld1q_f32(t)};
 }
+SN_INLINE V gather_fours(const float* base, const uint16_t* idx) { return {vld1q_f32(base + *idx)}; }
+SN_INLINE V gather_splats(const float* base, const uint16_t* idx) { return {vld1q_dup_f32(base + *idx)}; }
 SN_INLINE V splat(const float* p, int n, int i) {  // FMAs take a lane of four weights that one load fetched
   if (n < 4) return {vdupq_n_f32(p[i])};
   const int from = i / 4 * 4 < n - 4 ? i / 4 * 4 : n - 4;

@@ -32,6 +32,9 @@ SN_INLINE V load_strided(const float* p, int64_t stride) { (void)stride; return 
 SN_INLINE void deinterleave(V a, V b, V& even, V& odd) { even = a, odd = b; }  // a, b: 2 * VL values in a row
 SN_INLINE V slide(V a, V b) { (void)a; return b; }  // lanes 1 ... of a, then lane 0 of b
 SN_INLINE V gather(const float* base, const uint16_t* idx) { return {base[*idx]}; }
+// Lane l is base[idx[l / 4] + l % 4], and base[idx[l / 4]].
+SN_INLINE V gather_fours(const float* base, const uint16_t* idx) { return {base[*idx]}; }
+SN_INLINE V gather_splats(const float* base, const uint16_t* idx) { return {base[*idx]}; }
 SN_INLINE V set1(float x) { return {x}; }
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {p[i]}; }  // p[i] of p[0 .. n); n, i known when compiled
 SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }  // for loads of several vectors from there on

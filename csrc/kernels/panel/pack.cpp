@@ -105,7 +105,7 @@ std::uint32_t pack_segment(const float* a, int M, int K, int br, int bc, int m, 
 }  // namespace
 
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
-                                          const std::vector<std::int32_t>& chunk,
+                                          const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places) {
   auto out = std::make_shared<PackedMatrix>();
   const int row_blocks = (M + br - 1) / br, k_blocks = (K + kc - 1) / kc;
@@ -150,7 +150,7 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
           first[rb - rb0 + 1] = first[rb - rb0] + n;
           ++place[n];
         }
-        if (kb == k_blocks - 1) {
+        if (keep_last && kb == k_blocks - 1) {
           std::iota(rows, rows + (rb1 - rb0), static_cast<std::uint32_t>(rb0));
         } else {
           for (std::uint32_t n = static_cast<std::uint32_t>(most) + 1, longer = 0; n-- > 0;) {

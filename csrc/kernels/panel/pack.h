@@ -19,10 +19,10 @@ struct PackedMatrix {
 };
 
 // w[groups][M][K], row-major. Blocks that hold a nonzero are kept whole. kc <= 65536, a multiple of bc. Segments are
-// sorted within each chunk of row blocks [chunk[i], chunk[i+1]). `places`, if not empty, holds PackedWeights::index of
+// sorted within each chunk of row blocks [chunk[i], chunk[i+1]), but in the last k-block with `keep_last`. `places`, if not empty, holds PackedWeights::index of
 // each of a k-block's columns.
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
-                                          const std::vector<std::int32_t>& chunk,
+                                          const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places = {});
 // The places of a sliding panel, for tiles of so many pixels and vectors of so many lanes.
 std::vector<std::uint16_t> slide_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);

@@ -29,8 +29,8 @@ namespace sn {
 // CSR is br = bc = 1. Within a chunk of rows (MatrixProblem), segments of a k-block stand in order of falling length: a
 // k-block that fits L1 leaves a row a handful of entries, and a loop whose count changes from row to row is
 // mispredicted once a row, 20 cycles beside 40 of arithmetic. Sorted, the count changes a dozen times a k-block. The
-// last k-block writes y, and keeps the order of its rows: 256 -> 1024 channels at 14x14, with a residual, took 1.4
-// times as long when their planes were met in any order. Dense weights have no start, row or index: value[((g *
+// last k-block of a convolution writes y, and keeps the order of its rows: 256 -> 1024 channels at 14x14, with a
+// residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start, row or index: value[((g *
 // row_blocks + rb) * K + k) * br + i].
 struct PackedWeights {
   std::int32_t br, bc;

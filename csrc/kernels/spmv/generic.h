@@ -14,22 +14,64 @@ SN_INLINE void fetch_ahead(const void* p) {
   __builtin_prefetch(static_cast<const char*>(p) + kAhead);
 }
 
-// Two accumulators: a gather takes about as long as the FMA it feeds. A row's last vector reads past its end, into the
-// next row or the padding behind the last; those values are masked to zero, and their indices are valid ones.
-SN_INLINE float sparse_dot(const uint16_t* index, const float* w, int64_t n, const float* x) {
-  V s0 = zero(), s1 = zero();
+// The first n lanes, zeros behind.
+SN_INLINE V first(V a, int n) {
+  alignas(64) static const float lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return select(lt(loada(lane), set1(static_cast<float>(n))), a, zero());
+}
+
+// sums[i] = row i of n blocks of Br x Bc, times x. Two accumulators: a gather takes about as long as the FMA it feeds.
+// A row's last vector reads past its end, into the next row or the padding behind the last: valid indices, whose x is
+// masked. Where K is no multiple of Bc, `ragged`, a block may reach past x's K floats: the last ones go one by one.
+template <int Br, int Bc>
+SN_INLINE void sparse_dots(const uint16_t* index, const float* w, int64_t n, const float* x, int K, bool ragged,
+                           float* sums) {
+  constexpr int kBlock = Br * Bc;
+  static_assert(kBlock == 1 || (kBlock == 4 && (Br == 1 || Bc == 1)), "no gather for these blocks");
+  constexpr int kEntries = VL > kBlock ? VL / kBlock : 1;  // of a vector
+  constexpr int kParts = VL > kBlock ? 1 : kBlock / VL;    // vectors of an entry
+  const auto operand = [&](int64_t e, int part) {
+    if constexpr (kBlock == 1) return gather(x, index + e);
+    if constexpr (Br == 1) return gather_fours(x + part * VL, index + e);
+    return gather_splats(x, index + e);
+  };
+  V acc[2][kParts];
+  for (int i = 0; i < kParts; ++i) acc[0][i] = acc[1][i] = zero();
+  float rest = 0;
+  if (ragged && n > 0) {
+    const int64_t whole = (n - 1) / kEntries * kEntries;
+    for (int64_t i = whole; i < n; ++i) {
+      for (int j = 0; j < Bc && index[i] + j < K; ++j) rest += w[i * Bc + j] * x[index[i] + j];
+    }
+    n = whole;
+  }
   int64_t e = 0;
-  for (; e + 2 * VL <= n; e += 2 * VL) {
-    for (int i = 0; i < 2 * VL; i += 16) fetch_ahead(w + e + i);
+  for (; e + 2 * kEntries <= n; e += 2 * kEntries) {
+    for (int i = 0; i < 2 * kEntries * kBlock; i += 16) fetch_ahead(w + e * kBlock + i);
     fetch_ahead(index + e);
-    s0 = fma(load(w + e), gather(x, index + e), s0);
-    s1 = fma(load(w + e + VL), gather(x, index + e + VL), s1);
+    for (int c = 0; c < 2; ++c) {
+      const int64_t at = e + c * kEntries;
+      for (int i = 0; i < kParts; ++i) acc[c][i] = fma(load(w + at * kBlock + i * VL), operand(at, i), acc[c][i]);
+    }
   }
-  for (; e < n; e += VL) {
-    const int left = n - e < VL ? static_cast<int>(n - e) : VL;
-    s0 = fma(load_n(w + e, left), gather(x, index + e), s0);
+  for (; e + kEntries <= n; e += kEntries) {
+    for (int i = 0; i < kParts; ++i) acc[0][i] = fma(load(w + e * kBlock + i * VL), operand(e, i), acc[0][i]);
   }
-  return hsum(add(s0, s1));
+  if (e < n) {
+    const int left = static_cast<int>(n - e) * kBlock;
+    acc[1][0] = fma(load_n(w + e * kBlock, left), first(operand(e, 0), left), acc[1][0]);
+  }
+  if (Br == 1) {
+    sums[0] = rest;
+    for (int i = 0; i < kParts; ++i) sums[0] += hsum(add(acc[0][i], acc[1][i]));
+    return;
+  }
+  alignas(64) float lane[VL * kParts];
+  for (int i = 0; i < kParts; ++i) storea(lane + i * VL, add(acc[0][i], acc[1][i]));
+  for (int i = 0; i < Br; ++i) {
+    sums[i] = 0;
+    for (int j = i; j < VL * kParts; j += Br) sums[i] += lane[j];
+  }
 }
 
 SN_INLINE void finish_rows(const MatrixProblem& q, const KernelArgs& args, int m0, int m1) {
@@ -44,21 +86,25 @@ SN_INLINE void finish_rows(const MatrixProblem& q, const KernelArgs& args, int m
   }
 }
 
-inline void spmv_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
+template <int Br, int Bc>
+void spmv_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
-  const int m0 = q.chunk[begin], m1 = q.chunk[end];
+  const int rb0 = q.chunk[begin], rb1 = q.chunk[end];
   for (int kb = 0; kb < q.w.k_blocks; ++kb) {
     const uint32_t* start = q.w.start + static_cast<int64_t>(kb) * q.w.row_blocks;
     const uint32_t* row = q.w.row + static_cast<int64_t>(kb) * q.w.row_blocks;
-    for (int i = m0; i < m1; ++i) {
-      const uint32_t e = start[i], m = row[i];
+    for (int i = rb0; i < rb1; ++i) {
+      const int64_t e = start[i], m = static_cast<int64_t>(row[i]) * Br;
       for (int64_t n = 0; n < args.batch; ++n) {
-        const float s = sparse_dot(q.w.index + e, q.w.value + e, start[i + 1] - e, args.in[0] + n * q.K + kb * q.w.kc);
-        args.out[n * q.M + m] = kb == 0 ? s : args.out[n * q.M + m] + s;
+        float sums[Br];
+        sparse_dots<Br, Bc>(q.w.index + e, q.w.value + e * (Br * Bc), start[i + 1] - e,
+                            args.in[0] + n * q.K + kb * q.w.kc, q.K - kb * q.w.kc, Bc > 1 && q.K % Bc != 0, sums);
+        float* y = args.out + n * q.M + m;
+        for (int j = 0; j < Br && m + j < q.M; ++j) y[j] = kb == 0 ? sums[j] : y[j] + sums[j];
       }
     }
   }
-  finish_rows(q, args, m0, m1);
+  finish_rows(q, args, rb0 * Br, rb1 * Br < q.M ? rb1 * Br : q.M);
 }
 
 template <int BR>

@@ -2,7 +2,8 @@
 //
 //   for n < batch, m < M:  y[n][m] = act(sum_k w[m][k] * x[n][k] + bias[m] + residual[n][m])
 //
-// Sparse (spmv): the rows of a CSR stream (PackedWeights with br = bc = 1), x gathered by the 16-bit indices.
+// Sparse (spmv): a stream of blocks (PackedWeights), x gathered by the 16-bit indices: one by one, or in blocks of four a
+// value for four rows, or four neighbouring values.
 // Dense (gemv): the gemm stream, whose br rows are the lanes. Both read the same bytes as the panel kernels, so one
 // packed copy serves every batch size.
 #pragma once
@@ -15,7 +16,7 @@ namespace sn {
 struct VectorVariant {
   const char* name;
   bool sparse;
-  std::int32_t br;
+  std::int32_t br, bc;
   KernelFn fn;
 };
 
