@@ -209,6 +209,7 @@ Step Builder::build(const Candidate& c) const {
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
   q.w = layer->weights->view;
+  if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
   q.chunk = layer->chunk.data();
 
@@ -270,8 +271,8 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
         const PanelVariant& v = c.variant;
         const double entries = v.sparse ? static_cast<double>(blocks.of(v.br, v.bc)) : static_cast<double>(q.M) * q.K;
         const double bytes = entries * (v.sparse ? 2.0 + 4.0 * v.br * v.bc : 4.0);
-        const double compute = v.sparse ? entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br
-                                        : entries * 2.0 / v.lanes;
+        const double compute =
+            v.sparse ? entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br : entries * 2.0 / v.lanes;
         c.cycles = std::max(compute, bytes > held ? bytes / kMemoryBytes : 0.0) + v.r * 1e-3;
         if (v.sparse) c.cycles -= c.kc * 1e-3;
       }

@@ -50,7 +50,7 @@ struct MatrixProblem {
   bool flat;          // 1x1, stride 1, no padding: H = OH = 1, W = OW = all pixels
   bool sliding;       // the panel; see there
   bool has_residual;  // args.in[1]
-  bool far;           // what an image reads and writes exceeds L2: fetch ahead
+  bool far;           // what an image reads and writes, or a linear layer's weights, exceed L2: fetch ahead
   PackedWeights w;
   const float* bias;  // [groups * M], never null
   Epilogue epilogue;
