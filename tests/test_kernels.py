@@ -238,3 +238,16 @@ def test_the_choice_is_right_when_it_is_timed() -> None:
         reference.assert_close(engine(case.feeds), graph, case.feeds, statistical=False)
 
     run()
+
+
+@pytest.mark.parametrize("name", names_of({"spmv": ...}))
+def test_an_infinity_reaches_only_the_rows_that_weigh_it(name: str) -> None:
+    """Vectors read past a row's end, into the columns of the next row."""
+    rng = np.random.default_rng(2)
+    w = s.normal(rng, 96, 64)
+    w[np.repeat(np.repeat(rng.random((24, 16)) < 0.8, 4, axis=0), 4, axis=1)] = 0
+    x = s.normal(rng, 1, 64)
+    x[0, 5] = np.inf
+    graph = s.Case("Linear", {}, [x, w], {1}).graph()
+    y = sn.compile(graph, isa=isa_of(name), kernel=name, tune=False, passes=False)(x)[0]
+    np.testing.assert_array_equal(np.isfinite(y), (w[:, 4:8] == 0).all(axis=1))

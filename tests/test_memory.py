@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import sparsenet as sn
+from sparsenet import reference
 from sparsenet.errors import InvalidArgumentError
 
 MIB = 1 << 20
@@ -22,6 +23,7 @@ SCRIPT = """
 import gc, json, sys
 import numpy as np
 import sparsenet as sn
+from sparsenet import reference
 import sparsenet.engine
 
 def status(key):
@@ -113,3 +115,35 @@ def test_graph_and_pickle_come_from_the_file_again(model: Path, tmp_path: Path) 
     with pytest.raises(InvalidArgumentError, match="written over"):
         _ = engine.graph
     np.testing.assert_array_equal(engine(x), y)  # running needs no file
+
+
+@pytest.mark.parametrize("read_again", [False, True])
+@pytest.mark.parametrize("op", ["Conv", "Add", "Activation"])
+def test_a_step_writes_over_its_operand_unless_somebody_reads_it_again(op: str, read_again: bool) -> None:
+    rng = np.random.default_rng(1)
+    attrs = {"stride": [1, 1], "padding": [1] * 4, "dilation": [1, 1]}
+    graph = sn.Graph()
+
+    def conv(x: str, *residual: str) -> str:
+        w = rng.standard_normal((6, 6, 3, 3), np.float32) * (rng.random((6, 6, 3, 3)) < 0.3)
+        w = graph.add_constant(f"w{len(graph.nodes)}", w)
+        return graph.add_node("Conv", [x, w, *([None, *residual] if residual else [])], attrs)
+
+    x = conv(graph.add_input("x", (None, 6, 15, 17)))
+    branch = conv(x)
+    steps = {
+        "Conv": lambda: conv(branch, x),
+        "Add": lambda: graph.add_node("Add", [x, branch], {}),
+        "Activation": lambda: graph.add_node("Activation", [branch], {"act": "relu"}),
+    }
+    y = steps[op]()
+    if read_again:  # what the step could have written over
+        y = graph.add_node("Mul", [graph.add_node("Mul", [y, x], {}), branch], {})
+    y = graph.add_node("Pad", [y], {"pads": [0, 0, 0, 0, 0, 1]})  # an output is not in the arena
+    graph.set_outputs([y])
+    feed = {"x": rng.standard_normal((3, 6, 15, 17), np.float32)}
+    for threads in (1, 2):
+        engine = sn.compile(graph, threads=threads, passes=False, tune=False)
+        reference.assert_close(engine(feed), graph, feed)
+    plane = -(-6 * 15 * 17 * 4 // 64) * 64
+    assert engine._backend.arena_bytes(1) == (3 if read_again else 2) * plane

@@ -142,6 +142,12 @@ std::vector<std::int32_t> split_rows(const std::vector<std::int64_t>& entries, i
   return out;
 }
 
+// Chunks that begin at multiples of `unit`.
+void align_chunks(std::vector<std::int32_t>& chunk, std::int32_t unit) {
+  for (std::size_t i = 1; i + 1 < chunk.size(); ++i) chunk[i] -= chunk[i] % unit;
+  chunk.erase(std::unique(chunk.begin(), chunk.end()), chunk.end());
+}
+
 // The vector kernel that reads the same packed weights as `v`, if there is one.
 const VectorVariant* vector_for(const PanelVariant& v, const std::vector<VectorVariant>& all) {
   for (const VectorVariant& x : all) {
@@ -204,6 +210,7 @@ Step Builder::build(const Candidate& c) const {
   std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
   if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
   layer->chunk = split_rows(entries, chunks);
+  if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
   std::vector<std::uint16_t> places;
   if (q.sliding) places = slide_places(q, v.tile(), v.lanes, c.kc);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)

@@ -27,7 +27,7 @@ struct Step {
   std::shared_ptr<const void> params;  // owns the packed weights too
   std::vector<ValueId> in;             // activations only: what becomes KernelArgs::in, at most kMaxStepInputs
   ValueId out = kNoValue;
-  unsigned overwrites = 0;  // bit i: out may be in[i]'s memory, each element being read before it is written
+  unsigned overwrites = 0;        // bit i: out may be in[i]'s memory, each element being read before it is written
   std::size_t scratch_bytes = 0;  // per thread, for any batch
   StepInfo info;
 };

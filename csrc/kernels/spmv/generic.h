@@ -10,11 +10,6 @@ namespace SN_ISA {
 // the hardware's prefetchers stop at each page. Nearer ones lose by it: 15 % of a dense LeNet-300-100.
 constexpr int kAhead = 2048;
 
-// Row blocks of dense weights that are read side by side. One stream alone gets three quarters of what memory gives
-// (AVX-512: VGG-16's layers 1.3 times as fast with four streams, 1.4 times with eight; LeNet-300-100's, in L2, 1.3
-// times with four, not at all with eight).
-constexpr int kStreams = 4;
-
 SN_INLINE void fetch_ahead(const void* p) {
   __builtin_prefetch(static_cast<const char*>(p) + kAhead);
 }
@@ -162,7 +157,7 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const float* rows, const float
 template <int BR, bool Far>
 void gemv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1) {
   for (int rb = rb0; rb < rb1;) {
-    const int blocks = rb1 - rb >= kStreams ? kStreams : 1;
+    const int blocks = rb1 - rb >= kGemvStreams ? kGemvStreams : 1;
     const float* rows = q.w.value + static_cast<int64_t>(rb) * q.K * BR;
     for (int64_t n = 0; n < args.batch; ++n) {
       const float* x = args.in[0] + n * q.K;
@@ -170,7 +165,7 @@ void gemv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1)
       if (blocks == 1) {
         dense_dots<BR, 1, Far>(q, rows, x, rb * BR, y);
       } else {
-        dense_dots<BR, kStreams, Far>(q, rows, x, rb * BR, y);
+        dense_dots<BR, kGemvStreams, Far>(q, rows, x, rb * BR, y);
       }
     }
     rb += blocks;
