@@ -194,7 +194,7 @@ def test_every_script_runs_and_resumes(
 ) -> None:
     script = import_module(f"benchmarks.evidence.{name}")
     options = ["--quick", "--seeds", "1", "--out", str(tmp_path / "out"), "--cache", str(cache)]
-    more = {"criteria": ["--nets", "vgg", "--latency", "--seconds", "0.1"], "apoz": ["--controls"]}
+    more = {"criteria": ["--nets", "vgg", "--latency", "--seconds", "0.1"], "apoz": ["--controls", "both"]}
     options += more.get(name, [])
     script.main(options)
     first = json.loads((tmp_path / "out" / f"{name}.json").read_text())

@@ -180,12 +180,13 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
             row(criterion, ratio, partial(filters, criterion, ratio))
         # Of the criteria with a ratio a layer, all leave the same shape.
         row("scratch", ratio, partial(scratch, criteria[0], ratio))
-        if ratio == ratios[-1] or seed == 0:
-            row("scratch slimming", ratio, partial(scratch, "slimming", ratio))
+    row("scratch slimming", ratios[-1], partial(scratch, "slimming", ratios[-1]))
     if net == "vgg":
         for criterion in MORE_FILTERS:
             row(criterion, ratios[-1], partial(filters, criterion, ratios[-1]))
     if net == "vgg" and seed == 0:
+        for ratio in ratios[:-1]:
+            row("scratch slimming", ratio, partial(scratch, "slimming", ratio))
         row("agent", None, partial(filters, "agent", None))
         row("scratch agent", None, partial(scratch, "agent", None))
     return rows
