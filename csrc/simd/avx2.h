@@ -46,6 +46,10 @@ SN_INLINE V slide(V a, V b) {
   const __m256i x = _mm256_castps_si256(a.v), middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
   return {_mm256_castsi256_ps(_mm256_alignr_epi8(middle, x, 4))};
 }
+SN_INLINE V slide_back(V a, V b) {
+  const __m256i x = _mm256_castps_si256(b.v), middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
+  return {_mm256_castsi256_ps(_mm256_alignr_epi8(x, middle, 12))};
+}
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m256i i = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(idx)));
   return {_mm256_i32gather_ps(base, i, 4)};

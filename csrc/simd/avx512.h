@@ -48,6 +48,9 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
 SN_INLINE V slide(V a, V b) {
   return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
 }
+SN_INLINE V slide_back(V a, V b) {
+  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 15))};
+}
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));
   return {_mm512_i32gather_ps(i, base, 4)};

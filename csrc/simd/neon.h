@@ -47,6 +47,7 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   even.v = r.val[0], odd.v = r.val[1];
 }
 SN_INLINE V slide(V a, V b) { return {vextq_f32(a.v, b.v, 1)}; }
+SN_INLINE V slide_back(V a, V b) { return {vextq_f32(a.v, b.v, 3)}; }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
   return {vld1q_f32(t)};
