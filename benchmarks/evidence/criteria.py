@@ -8,8 +8,8 @@ network trained with its L1 term. On the VGG also, at the larger ratio, greedy L
 first seed, a learned agent, which finds each layer's ratio itself. Pruned filters are taken out (prune.shrink) before
 retraining. Weights: by magnitude, all layers but the first; on the VGG also ranked over all layers together, in
 patterns (N:M, 4x1 blocks), and gradually while it retrains. In ResNet-20 the first convolution of each block is
-pruned: residual sums stay as they are. Controls: the pruned shapes, trained from scratch for as many epochs as the
-others have had in all; the shape that slimming leaves at the smaller ratio for the first seed alone.
+pruned: residual sums stay as they are. Controls, trained from scratch for as many epochs as the others have had in
+all: the shape that a ratio in every layer leaves and, on the VGG, the one that slimming finds at the larger ratio.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from sparsenet.timing import interleave
 FILTERS = ("l1", "fpgm", "apoz", "taylor", "random", "slimming")
 # Near relations of these, on the VGG at its larger ratio, where criteria differ most.
 MORE_FILTERS = ("l1 greedy", "l2", "activation_mean")
+QUICK_MORE = ("l1 greedy",)
 QUICK_FILTERS = ("apoz", "slimming")
 # Training, retraining, filter ratios, weight sparsities.
 PLANS: dict[str, tuple[Recipe, Recipe, tuple[float, ...], tuple[float, ...]]] = {
@@ -56,7 +57,7 @@ GRADUAL = 0.9
 # The paper's 1e-4 is for 160 epochs of SGD; in a few epochs of Adam it moves no scale.
 SLIMMING_STRENGTH = 1e-3
 SCORED_ON = 2000  # held-out images that APoZ, mean activation and Taylor look at
-REWARDED_ON = 500  # held-out images that the agent's every draw is judged by, 60 draws a layer
+REWARDED_ON = 500  # held-out images that the agent's every draw is judged by
 
 
 def layers_of(net: str, model: nn.Module) -> list[str]:
@@ -66,14 +67,14 @@ def layers_of(net: str, model: nn.Module) -> list[str]:
 
 
 def prune_filters(
-    net: str, model: nn.Module, criterion: str, ratio: float | None, data: Data, seed: int
+    net: str, model: nn.Module, criterion: str, ratio: float | None, data: Data, seed: int, draws: int = 60
 ) -> nn.Module:
-    """A smaller network; without a ratio the agent finds one for each layer."""
+    """A smaller network; without a ratio the agent finds one for each layer, in so many draws."""
     x, chosen = data.valid.x[:1], layers_of(net, model)
     scored = Batches(data.valid.head(SCORED_ON), 250)
     if ratio is None:
         judges = Batches(data.valid.head(REWARDED_ON), 250)
-        prune.learn_filters(model, lambda pruned: prune.evaluate(pruned, judges), x, layers=chosen, seed=seed)
+        prune.learn_filters(model, judges, x, episodes=draws, layers=chosen, seed=seed)
     elif criterion == "slimming":
         skip = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n not in chosen]
         prune.filters(model, ratio, "bn_scale", example=x, scope="global", max_per_layer=0.9, skip=skip)
@@ -135,7 +136,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     @cache
     def pruned(criterion: str, ratio: float | None) -> nn.Module:
         base = slimmed(run, net, data, recipe, seed) if criterion == "slimming" else copy.deepcopy(dense)
-        return prune_filters(net, base, criterion, ratio, data, seed)
+        return prune_filters(net, base, criterion, ratio, data, seed, 10 if run.quick else 60)
 
     def filters(criterion: str, ratio: float | None, file: Path) -> dict[str, Any]:
         small = copy.deepcopy(pruned(criterion, ratio))
@@ -159,7 +160,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         train(model, data.train, retrain, seed + 100, after_step=lambda _: pruner.step())
         return measured(model, data, file)
 
-    def scratch(criterion: str, ratio: float | None, file: Path) -> dict[str, Any]:
+    def scratch(criterion: str, ratio: float, file: Path) -> dict[str, Any]:
         longer = dataclasses.replace(recipe, epochs=recipe.epochs + retrain.epochs)
         control, _ = prune.from_scratch(
             pruned(criterion, ratio), lambda model: train(model, data.train, longer, seed), seed + 7
@@ -180,15 +181,12 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
             row(criterion, ratio, partial(filters, criterion, ratio))
         # Of the criteria with a ratio a layer, all leave the same shape.
         row("scratch", ratio, partial(scratch, criteria[0], ratio))
-    row("scratch slimming", ratios[-1], partial(scratch, "slimming", ratios[-1]))
-    if net == "vgg":
-        for criterion in MORE_FILTERS:
+    if net == "vgg":  # a shape of its own; a ResNet-20 trains for twice as long
+        row("scratch slimming", ratios[-1], partial(scratch, "slimming", ratios[-1]))
+        for criterion in QUICK_MORE if run.quick else MORE_FILTERS:
             row(criterion, ratios[-1], partial(filters, criterion, ratios[-1]))
     if net == "vgg" and seed == 0:
-        for ratio in ratios[:-1]:
-            row("scratch slimming", ratio, partial(scratch, "slimming", ratio))
         row("agent", None, partial(filters, "agent", None))
-        row("scratch agent", None, partial(scratch, "agent", None))
     return rows
 
 
