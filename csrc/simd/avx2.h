@@ -34,6 +34,9 @@ SN_INLINE V load_range(const float* p, int low, int high) {
   return {_mm256_maskload_ps(p, _mm256_andnot_si256(first_lanes(low), first_lanes(high)))};
 }
 SN_INLINE void store_n(float* p, V a, int n) { _mm256_maskstore_ps(p, first_lanes(n), a.v); }
+SN_INLINE void store_range(float* p, V a, int low, int high) {
+  _mm256_maskstore_ps(p, _mm256_andnot_si256(first_lanes(low), first_lanes(high)), a.v);
+}
 SN_INLINE V load_strided(const float* p, int64_t s) {
   return {_mm256_setr_ps(p[0], p[s], p[2 * s], p[3 * s], p[4 * s], p[5 * s], p[6 * s], p[7 * s])};
 }

@@ -36,6 +36,9 @@ SN_INLINE V load_range(const float* p, int low, int high) {
   return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(high) & ~first_lanes(low)), p)};
 }
 SN_INLINE void store_n(float* p, V a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a.v); }
+SN_INLINE void store_range(float* p, V a, int low, int high) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_lanes(high) & ~first_lanes(low)), a.v);
+}
 SN_INLINE V load_strided(const float* p, int64_t s) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return {_mm512_i32gather_ps(_mm512_mullo_epi32(lane, _mm512_set1_epi32(static_cast<int>(s))), p, 4)};

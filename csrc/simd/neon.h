@@ -38,6 +38,11 @@ SN_INLINE void store_n(float* p, V a, int n) {
   vst1q_f32(t, a.v);
   for (int i = 0; i < n && i < 4; ++i) p[i] = t[i];
 }
+SN_INLINE void store_range(float* p, V a, int low, int high) {
+  float t[4];
+  vst1q_f32(t, a.v);
+  for (int i = low > 0 ? low : 0; i < high && i < 4; ++i) p[i] = t[i];
+}
 SN_INLINE V load_strided(const float* p, int64_t s) {
   const float t[4] = {p[0], p[s], p[2 * s], p[3 * s]};
   return {vld1q_f32(t)};

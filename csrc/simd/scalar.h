@@ -28,6 +28,7 @@ SN_INLINE void storea(float* p, V a) { *p = a.v; }
 SN_INLINE V load_n(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }  // lanes >= n are zero and not touched
 SN_INLINE V load_range(const float* p, int low, int high) { return {low <= 0 && high > 0 ? *p : 0.0f}; }  // lanes [low, high)
 SN_INLINE void store_n(float* p, V a, int n) { if (n > 0) *p = a.v; }
+SN_INLINE void store_range(float* p, V a, int low, int high) { if (low <= 0 && high > 0) *p = a.v; }
 SN_INLINE V load_strided(const float* p, int64_t stride) { (void)stride; return {*p}; }  // p[i * stride]
 SN_INLINE void deinterleave(V a, V b, V& even, V& odd) { even = a, odd = b; }  // a, b: 2 * VL values in a row
 SN_INLINE V slide(V a, V b) { (void)a; return b; }  // lanes 1 ... of a, then lane 0 of b

@@ -63,47 +63,26 @@ SN_INLINE void store_row(const V (&acc)[R], float bias, const float* residual, f
   }
 }
 
-// The same for a sliding tile: each vector to its place in a row of pixels.
+// The same for a tile whose vectors are no run of pixels: by parts of vectors that lie in one row of pixels.
 template <int R>
-SN_INLINE void store_vectors(const V (&acc)[R], const Strip& strip, float bias, const float* residual, float lo,
-                             float hi, float* y) {
+SN_INLINE void store_parts(const V (&acc)[R], const Strip& strip, float bias, const float* residual, float lo, float hi,
+                           float* y) {
   const V b = set1(bias), l = set1(lo), h = set1(hi);
+  int s = 0;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-    if (r == strip.store_count) return;
-    const Run run = strip.stores[r];
-    V v = add(acc[r], b);
-    if (run.n == VL) {  // not every ISA has masks
-      if (residual) v = add(v, load(residual + run.to));
-      store(y + run.to, min(h, max(l, v)));
-    } else {
-      if (residual) v = add(v, load_n(residual + run.to, run.n));
-      store_n(y + run.to, min(h, max(l, v)), run.n);
+    const V sum = add(acc[r], b);
+    for (; s < strip.store_count && strip.stores[s].from < (r + 1) * VL; ++s) {
+      const Run run = strip.stores[s];
+      if (run.n == VL) {  // not every ISA has masks
+        const V v = residual ? add(sum, load(residual + run.to)) : sum;
+        store(y + run.to, min(h, max(l, v)));
+        continue;
+      }
+      const int low = run.from - r * VL, high = low + run.n;
+      const V v = residual ? add(sum, load_range(residual + run.to - low, low, high)) : sum;
+      store_range(y + run.to - low, min(h, max(l, v)), low, high);
     }
-  }
-}
-
-// The same for a tile with positions between its rows of pixels: from a row of sums, each run to its place.
-inline __attribute__((noinline)) void store_runs(const MatrixProblem& q, const Strip& strip, const float* sums,
-                                                 float bias, const float* residual, float* y) {
-  const V b = set1(bias), lo = set1(q.lo), hi = set1(q.hi);
-  for (int s = 0; s < strip.store_count; ++s) {
-    const Run run = strip.stores[s];
-    const float* from = sums + run.from;
-    const float* add_on = residual ? residual + run.to : nullptr;
-    float* to = y + run.to;
-    int32_t i = 0;
-    for (; i + VL <= run.n; i += VL) {
-      V v = add(load(from + i), b);
-      if (add_on) v = add(v, load(add_on + i));
-      store(to + i, min(hi, max(lo, v)));
-    }
-    if (i < run.n) {
-      V v = add(load_n(from + i, run.n - i), b);
-      if (add_on) v = add(v, load_n(add_on + i, run.n - i));
-      store_n(to + i, min(hi, max(lo, v)), run.n - i);
-    }
-    if (q.act_after) act_row(to, run.n, q.epilogue);
   }
 }
 
@@ -153,8 +132,8 @@ struct Tile {
   const KernelArgs& args;
   const Strip& strip;
   const float* panel;
-  float *sums, *row;
-  bool spaced;
+  float* sums;
+  bool parted;  // the results of a vector do not lie side by side
   int64_t image, g, p0, first_pixel;
   int n, rb0, rb1;
 };
@@ -191,14 +170,8 @@ __attribute__((noinline)) void run_rows(const Tile& t, int kb) {
       const float bias = q.bias[t.g * q.M + m];
       const float* residual = q.has_residual ? t.args.in[1] + at : nullptr;
       float* y = t.args.out + at;
-      if (t.spaced) {
-#pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) storea(t.row + r * VL, acc[j][r]);
-        store_runs(q, t.strip, t.row, bias, residual, y);
-        continue;
-      }
-      if (q.sliding) {
-        store_vectors<W>(acc[j], t.strip, bias, residual, q.lo, q.hi, y);
+      if (t.parted) {
+        store_parts<W>(acc[j], t.strip, bias, residual, q.lo, q.hi, y);
         for (int s = 0; s < t.strip.store_count && q.act_after; ++s) {
           act_row(y + t.strip.stores[s].to, t.strip.stores[s].n, q.epilogue);
         }
@@ -234,13 +207,12 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   const int64_t pixels = q.linear ? args.batch : pixel_count(q);
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
-  const bool window = !q.flat && !q.linear, spaced = window && !q.sliding && q.pitch != q.OW;
-  // The scratch: panel (a vector more, for a piece's overhang), sums, a row, strip, lists. All are whole vectors.
+  const bool window = !q.flat && !q.linear, parted = window && (q.sliding || q.pitch != q.OW);
+  // The scratch: panel (a vector more, for a piece's overhang), sums, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
-  float* row = sums + sums_floats(q, T);
   Strip strip;
-  strip.data = row + T;
+  strip.data = sums + sums_floats(q, T);
   strip.loads = reinterpret_cast<Run*>(strip.data + strip_floats(q, T));
   strip.pieces = strip.loads + (window ? strip_loads(q, T) : 0);
   strip.stores = strip.pieces + T;
@@ -269,12 +241,12 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       }
       strip.plan_tile(q, p0, n);
     }
-    const int64_t first_pixel = !spaced ? p0 : strip.store_count > 0 ? strip.stores[0].to : 0;
+    const int64_t first_pixel = !parted ? p0 : strip.store_count > 0 ? strip.stores[0].to : 0;
 
     // No result comes from the lanes past the tile's last pixel, but subnormal garbage there would slow every FMA on
     // it twentyfold.
     if (n < T) zero_row(panel, static_cast<int>(panel_floats(q, T)));
-    const Tile tile{q, args, strip, panel, sums, row, spaced, image, g, p0, first_pixel, n, rb0, rb1};
+    const Tile tile{q, args, strip, panel, sums, parted, image, g, p0, first_pixel, n, rb0, rb1};
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       if (q.linear) {

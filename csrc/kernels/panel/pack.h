@@ -19,8 +19,8 @@ struct PackedMatrix {
 };
 
 // w[groups][M][K], row-major. Blocks that hold a nonzero are kept whole. kc <= 65536, a multiple of bc. Segments are
-// sorted within each chunk of row blocks [chunk[i], chunk[i+1]), but in the last k-block with `keep_last`. `places`, if not empty, holds PackedWeights::index of
-// each of a k-block's columns.
+// sorted within each chunk of row blocks [chunk[i], chunk[i+1]), but in the last k-block with `keep_last`. `places`, if
+// not empty, holds PackedWeights::index of each of a k-block's columns.
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
                                           const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places = {});

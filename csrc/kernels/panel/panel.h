@@ -30,8 +30,8 @@ namespace sn {
 // k-block that fits L1 leaves a row a handful of entries, and a loop whose count changes from row to row is
 // mispredicted once a row, 20 cycles beside 40 of arithmetic. Sorted, the count changes a dozen times a k-block. The
 // last k-block of a convolution writes y, and keeps the order of its rows: 256 -> 1024 channels at 14x14, with a
-// residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start, row or index: value[((g *
-// row_blocks + rb) * K + k) * br + i].
+// residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start, row or index:
+// value[((g * row_blocks + rb) * K + k) * br + i].
 struct PackedWeights {
   std::int32_t br, bc;
   std::int32_t row_blocks, k_blocks, kc;
@@ -106,7 +106,7 @@ static inline std::int64_t slide_floats(const MatrixProblem& q, std::int64_t til
 }
 
 // A thread's scratch, in floats: the panel (column blocks reach past kc, copies past the last row), the tile of sums
-// that wait for later k-blocks, a row of results on its way out, the strip and its lists (window.h).
+// that wait for later k-blocks, the strip and its lists (window.h).
 static inline std::int64_t panel_floats(const MatrixProblem& q, std::int64_t tile) {
   const std::int64_t rows = static_cast<std::int64_t>(q.w.kc) + q.w.bc;
   return (q.sliding ? q.w.kc / (q.KH * q.KW) * slide_floats(q, tile) : rows * tile) + kMaxLanes;
@@ -177,7 +177,7 @@ static inline std::int64_t run_floats(const MatrixProblem& q, std::int64_t tile)
 
 static inline std::size_t panel_scratch_bytes(const MatrixProblem& q, const PanelVariant& v) {
   const std::int64_t tile = v.tile();
-  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + tile + strip_floats(q, tile) +
+  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + strip_floats(q, tile) +
                                   run_floats(q, tile)) *
          sizeof(float);
 }

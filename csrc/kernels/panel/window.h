@@ -18,8 +18,7 @@ namespace SN_ISA {
 struct Strip {
   Run* loads;     // image plane -> a channel's planes: runs of an image row, every SW-th element
   Run* pieces;    // of a compact tile, its first tap -> panel row: a vector each, the last of a row overhanging
-  Run* stores;    // panel row -> output plane: of a straight tile the pixels of an output row, of a sliding one of a
-                  // vector
+  Run* stores;    // panel row -> output plane: of each vector, the parts that lie in one output row
   int32_t* taps;  // where tap (kh, kw) lies, from the tap (0, 0)
   float* data;
   int load_count, piece_count, store_count;
@@ -102,7 +101,10 @@ inline __attribute__((noinline)) void Strip::plan_tile(const MatrixProblem& q, i
     const int32_t len = q.pitch - column < n - at ? q.pitch - column : n - at;
     if (straight) {
       const int32_t real = q.OW - column < len ? q.OW - column : len;
-      if (real > 0) stores[store_count++] = {at, row * q.OW + column, real};
+      for (int32_t i = 0, next; i < real; i = next) {
+        next = (at + i) / VL * VL + VL - at < real ? (at + i) / VL * VL + VL - at : real;
+        stores[store_count++] = {at + i, row * q.OW + column + i, next - i};
+      }
     } else {
       const int32_t from = row * pitch + column - begin;
       for (int32_t i = 0; i < len; i += VL) pieces[piece_count++] = {from + i, at + i, VL};
