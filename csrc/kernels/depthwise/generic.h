@@ -197,9 +197,11 @@ SN_INLINE int64_t image_rows(const DepthwiseParams& p, const float* image, const
 template <int kS>
 void image_block(const DepthwiseParams& p, const float* image, const float* zeros, const float* weights,
                  const Output& o, int64_t oy, int64_t rows) {
-  // Tall tiles load few rows twice. Seven and fourteen divide what images of 224x224 come down to.
+  // Tall tiles load few rows twice, and registers bound them (at stride 2 the input's rows do: 14 is slower there).
+  // Seven and fourteen divide what images of 224x224 come down to.
+  constexpr int kTall = VL == 16 && kS == 1 ? 14 : 7;
   int64_t y = 0;
-  if (kS == 1 && VL == 16) y = image_rows < kS, VL == 16 ? 14 : 1 > (p, image, zeros, weights, o, oy, y, rows);
+  if (kTall > 7) y = image_rows<kS, kTall>(p, image, zeros, weights, o, oy, y, rows);
   y = image_rows<kS, 7>(p, image, zeros, weights, o, oy, y, rows);
   y = image_rows<kS, 2>(p, image, zeros, weights, o, oy, y, rows);
   image_rows<kS, 1>(p, image, zeros, weights, o, oy, y, rows);
@@ -210,7 +212,7 @@ void image_block(const DepthwiseParams& p, const float* image, const float* zero
 // 1.6 at 7x7, 1.2-1.4 at 28x28, 1.0-1.3 at 56x56 and 112x112, stride 2 1.1-2.3. AVX2: 1.1-1.6 times, but slower at
 // stride 1 from 28x28 on. Four lanes would be mostly edges.
 template <int kK, int kS>
-bool from_image(const DepthwiseParams& p) {
+bool reads_image(const DepthwiseParams& p) {
   const bool pays = VL == 16 || (VL == 8 && (kS == 2 || p.ow <= 2 * VL));
   return pays && kK == 3 && p.top == 1 && p.left == 1 && (p.ow - 1) * kS < p.iw;
 }
@@ -222,13 +224,13 @@ void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, 
   const int64_t set = p.sh * p.sw * p.phase_size + kDepthwiseSlack;
   float* phases = static_cast<float*>(args.scratch);
   float* next = phases + set;
-  const bool direct = from_image<kK, kS>(p);
+  const bool from_image = reads_image<kK, kS>(p);
   memset(phases, 0, static_cast<size_t>(2 * set) * sizeof(float));
-  if (!direct) copy_block(p, args.in[0], begin, phases);
+  if (!from_image) copy_block(p, args.in[0], begin, phases);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t plane = task / p.blocks, oy = task % p.blocks * p.block_rows;
     const int64_t rows = p.oh - oy < p.block_rows ? p.oh - oy : p.block_rows;
-    if (task + 1 < end && !direct) copy_block(p, args.in[0], task + 1, next);
+    if (task + 1 < end && !from_image) copy_block(p, args.in[0], task + 1, next);
     for (int64_t j = 0; j < p.multiplier; ++j) {
       const int64_t m = plane % p.channels * p.multiplier + j;
       const int64_t at = ((plane * p.multiplier + j) * p.oh + oy) * p.ow, n = rows * p.ow;
@@ -237,7 +239,7 @@ void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, 
       const Output o{args.out + at, p.has_residual ? args.in[1] + at : nullptr, set1(p.bias[m]), set1(p.low),
                      set1(p.high)};
       // A tap of the loop costs a load an FMA; unrolled, vertical neighbours share their loads.
-      if (direct) {
+      if (from_image) {
         image_block<kS>(p, args.in[0] + plane * p.ih * p.iw, phases, taps.weights, o, oy, rows);
       } else if (kK > 0 && taps.count * 2 > kK * kK) {
         block(Shape<kK, kS>(), p, taps, phases, o, rows);
