@@ -23,8 +23,12 @@ struct Spmm {
     const uint16_t* index = q.w.index + e0;
     const uint16_t* const end = q.w.index + e1;
     const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
-    const int64_t unit = q.sliding ? VL : T;
-    for (; index != end; ++index, w += Br * Bc) entry(row_at(panel, *index * unit), w, acc);
+    // Two loops, as a constant distance between rows spares a multiplication an entry.
+    if (q.sliding && Bc == 1) {
+      for (; index != end; ++index, w += Br) entry(row_at(panel, *index * int64_t{VL}), w, acc);
+    } else {
+      for (; index != end; ++index, w += Br * Bc) entry(row_at(panel, *index * int64_t{T}), w, acc);
+    }
   }
 
  private:
