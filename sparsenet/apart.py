@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# The caller's own path, so that a source tree in the working directory does not stand in for the installed package.
 _CODE = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from sparsenet.apart import main; main()"
 _at: int | None = None  # the file that tells who is at work, in such a process
 
@@ -47,7 +46,7 @@ def call(function: Callable[..., Any], *args: Any, patience: float) -> Any:
     with tempfile.TemporaryDirectory(prefix="sparsenet-apart-") as name:
         folder = Path(name)
         (folder / "call").write_bytes(pickle.dumps((function, args)))
-        command = [sys.executable, "-c", _CODE, name, json.dumps(sys.path)]
+        command = [sys.executable, "-c", _CODE, name, json.dumps(_path())]
         try:
             done = subprocess.run(
                 command,
@@ -87,6 +86,17 @@ def call_peers(
             if died.name not in left:
                 raise
             ended[died.name] = died.reason
+
+
+def _path() -> list[str]:
+    """The caller's own path, where another sparsenet, such as a source tree that is not built, comes last."""
+    own = Path(__file__).resolve().parents[1]
+
+    def is_other(entry: str) -> bool:
+        folder = Path(entry or ".").resolve()
+        return folder != own and (folder / "sparsenet").is_dir()
+
+    return sorted(sys.path, key=is_other)
 
 
 def _name(number: int) -> str:

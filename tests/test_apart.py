@@ -79,3 +79,10 @@ def test_the_others_go_on_without_those_that_end_it(tmp_path: Path) -> None:
 
 def killed(names: Sequence[str]) -> None:
     end("kill")
+
+
+def test_another_sparsenet_on_the_path_does_not_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sparsenet").mkdir()
+    (tmp_path / "sparsenet" / "__init__.py").write_text("raise ImportError('not this one')\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert apart.call(os.path.basename, "a/b", patience=120) == "b"
