@@ -251,3 +251,15 @@ def test_an_infinity_reaches_only_the_rows_that_weigh_it(name: str) -> None:
     graph = s.Case("Linear", {}, [x, w], {1}).graph()
     y = sn.compile(graph, isa=isa_of(name), kernel=name, tune=False, passes=False)(x)[0]
     np.testing.assert_array_equal(np.isfinite(y), (w[:, 4:8] == 0).all(axis=1))
+
+
+@pytest.mark.parametrize("isa", sorted({row["isa"] for row in rows()}))
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(7, 7), (14, 14), (15, 16), (28, 31), (33, 17), (45, 66)])
+def test_depthwise_layers_padded_by_one(isa: str, stride: int, size: tuple[int, int]) -> None:
+    """MobileNet's, which may be computed from the image itself: all edges, one vector or several, with a residual."""
+    rng = np.random.default_rng(3)
+    attrs = {"stride": [stride] * 2, "padding": [1] * 4, "dilation": [1, 1], "groups": 5, "act": "relu"}
+    out = [-(-n // stride) for n in size]
+    inputs = [s.normal(rng, 2, 5, *size), s.normal(rng, 5, 1, 3, 3), s.normal(rng, 5), s.normal(rng, 2, 5, *out)]
+    check(s.Case("Conv", attrs, inputs, {1, 2}), 2, isa)
