@@ -9,7 +9,7 @@ first seed, a learned agent, which finds each layer's ratio itself. Pruned filte
 retraining. Weights: by magnitude, all layers but the first; on the VGG also ranked over all layers together, in
 patterns (N:M, 4x1 blocks), and gradually while it retrains. In ResNet-20 the first convolution of each block is
 pruned: residual sums stay as they are. Controls, trained from scratch for as many epochs as the others have had in
-all: the shape that a ratio in every layer leaves and, on the VGG, the one that slimming finds at the larger ratio.
+all: the shape that a ratio in every layer leaves, those that slimming finds, and the agent's.
 """
 
 from __future__ import annotations
@@ -86,6 +86,17 @@ def prune_filters(
     return prune.shrink(model, x)
 
 
+def shape_in(file: Path, dense: nn.Module, data: Data) -> nn.Module:
+    """A VGG with as many filters in each layer as the .snet has; which ones stay is of no account."""
+    graph, model = sparsenet.load(file), copy.deepcopy(dense)
+    left = [len(graph.constant(node.inputs[1])) for node in graph.nodes if node.op == "Conv"]
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    # Half a filter more than is to stay, against rounding.
+    ratios = {name: max(0.0, 1 - (n + 0.5) / len(c.weight)) for (name, c), n in zip(convs.items(), left, strict=True)}
+    prune.filters(model, ratios, "l1", example=data.valid.x[:1])
+    return prune.shrink(model, data.valid.x[:1])
+
+
 def folder(data: Data) -> str:
     """Of the cache: what is trained on another data set lies elsewhere."""
     return f"criteria-{data.name}" if data.name == "cifar10" else "criteria"
@@ -160,11 +171,9 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         train(model, data.train, retrain, seed + 100, after_step=lambda _: pruner.step())
         return measured(model, data, file)
 
-    def scratch(criterion: str, ratio: float, file: Path) -> dict[str, Any]:
+    def scratch(shape: Callable[[], nn.Module], file: Path) -> dict[str, Any]:
         longer = dataclasses.replace(recipe, epochs=recipe.epochs + retrain.epochs)
-        control, _ = prune.from_scratch(
-            pruned(criterion, ratio), lambda model: train(model, data.train, longer, seed), seed + 7
-        )
+        control, _ = prune.from_scratch(shape(), lambda model: train(model, data.train, longer, seed), seed + 7)
         return measured(control, data, file)
 
     row("dense", 0.0, lambda file: measured(dense, data, file))
@@ -180,13 +189,15 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         for criterion in criteria:
             row(criterion, ratio, partial(filters, criterion, ratio))
         # Of the criteria with a ratio a layer, all leave the same shape.
-        row("scratch", ratio, partial(scratch, criteria[0], ratio))
-    if net == "vgg":  # a shape of its own; a ResNet-20 trains for twice as long
-        row("scratch slimming", ratios[-1], partial(scratch, "slimming", ratios[-1]))
+        row("scratch", ratio, partial(scratch, partial(pruned, criteria[0], ratio)))
+        row("scratch slimming", ratio, partial(scratch, partial(pruned, "slimming", ratio)))
+    if net == "vgg":
         for criterion in QUICK_MORE if run.quick else MORE_FILTERS:
             row(criterion, ratios[-1], partial(filters, criterion, ratios[-1]))
     if net == "vgg" and seed == 0:
         row("agent", None, partial(filters, "agent", None))
+        agents = Path(rows[-1]["file"])  # the draws are not made again for the control
+        row("scratch agent", None, partial(scratch, partial(shape_in, agents, dense, data)))
     return rows
 
 
