@@ -4,24 +4,25 @@
     pytest benchmarks/ --benchmark-only --networks resnet50,vgg16 --sparsity 0,80,95 --engines sparsenet,ncnn
     pytest benchmarks/ --benchmark-only --benchmark-save=mine           # then: --benchmark-compare
 
-The process is pinned to as many cores as --threads says.
+Each test measures in a process of its own, pinned to as many cores as --threads says: one that a peer crashes, even in
+the middle of the timing, is a skipped test with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from itertools import cycle
 from typing import Any
 
 import pytest
 
-from sparsenet import peers
-from sparsenet.timing import Timing, interleave
+from sparsenet import apart, peers
+from sparsenet.timing import Timing
 
 from . import peers as libraries
 from .cases import PATTERNS, Case, CaseError, networks
 from .layers import SPMM
-from .side_by_side import OURS, Calls, pin, prepare, results
+from .side_by_side import OURS, in_turn, results
 
 _DEFAULTS = {
     "--networks": ("resnet50,mobilenet_v1", "networks to time, comma-separated"),
@@ -76,43 +77,72 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("library", _listed(config, "--libraries", (OURS, *libraries.NAMES)))
 
 
+class _Clock:
+    """pytest-benchmark's timer: it tells what calls took in the process that they were timed in."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+_CLOCK = _Clock()
+_PATIENCE = 1200.0  # seconds, for a process to build, compile and time a case
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.benchmark(timer=_CLOCK))
+
+
 @pytest.fixture
-def prepared(request: pytest.FixtureRequest) -> Callable[[Case, int], tuple[Calls, dict[str, str]]]:
-    """(calls by engine, reasons of those that cannot) for a case; skips a case that cannot be built here."""
-    import torch
+def record(benchmark: Any) -> Callable[[Timing], None]:
+    """Makes each timed call a round of the test."""
 
-    engines = tuple(_listed(request.config, "--engines", (OURS, *peers.NAMES)))
+    def replay(timing: Timing) -> None:
+        left = cycle(timing.seconds)
 
-    def get(case: Case, threads: int) -> tuple[Calls, dict[str, str]]:
-        pin(threads)
-        torch.set_num_threads(threads)
+        def call() -> None:
+            _CLOCK.now += next(left)
+
+        benchmark.pedantic(call, rounds=len(timing.seconds))
+
+    return replay
+
+
+@pytest.fixture
+def alone(request: pytest.FixtureRequest, record: Callable[[Timing], None]) -> Callable[..., None]:
+    """Times one candidate, for as long as --benchmark-max-time says: ``function(*args, seconds)`` returns a Timing."""
+
+    def run(function: Callable[..., Timing], *args: Any) -> None:
+        seconds = float(request.config.getoption("benchmark_max_time"))
         try:
-            return _prepared(case, engines, threads)
-        except CaseError as error:
-            pytest.skip(str(error))  # says what to install, such as the package of trained weights
+            record(apart.call(function, *args, seconds, patience=_PATIENCE + seconds))
+        except apart.Died as died:
+            pytest.skip(str(died))
+        except (CaseError, peers.PeerError) as error:  # says what to install, such as the package of trained weights
+            pytest.skip(str(error))
 
-    return get
-
-
-@lru_cache(maxsize=1)
-def _prepared(case: Case, engines: tuple[str, ...], threads: int) -> tuple[Calls, dict[str, str]]:
-    """Tests of one case follow each other, so one is kept: VGG-16 in five engines takes gigabytes."""
-    calls, absent, _ = prepare(case, engines, threads, tune_seconds=2.0, try_first=True)
-    return calls, absent
+    return run
 
 
 @pytest.fixture
-def side_by_side(benchmark: Any, request: pytest.FixtureRequest) -> Callable[[Calls], dict[str, Timing]]:
-    """Times candidates in turn, in this process, and stores their times and ratios to the first in extra_info.
+def side_by_side(
+    benchmark: Any, request: pytest.FixtureRequest, record: Callable[[Timing], None]
+) -> Callable[[Case, int], dict[str, Timing]]:
+    """Times the engines in turn, in one process, and stores their times, their ratios to ours and the reasons of those
+    that cannot in extra_info. The numbers that pytest-benchmark itself keeps for the test are ours."""
+    others = [name for name in _listed(request.config, "--engines", (OURS, *peers.NAMES)) if name != OURS]
 
-    The numbers that pytest-benchmark itself keeps for the test are of the first candidate, right after.
-    """
-
-    def run(candidates: Calls) -> dict[str, Timing]:
-        first = next(iter(candidates))
-        timings = interleave(candidates, float(request.config.getoption("--turns")))
-        benchmark.extra_info.update(results(timings, first))
-        benchmark.pedantic(candidates[first], rounds=max(3, len(timings[first].turns)), warmup_rounds=1)
-        return timings
+    def run(case: Case, threads: int) -> dict[str, Timing]:
+        seconds = float(request.config.getoption("--turns"))
+        try:
+            (timings, absent), ended = apart.call_peers(
+                in_turn, others, case, threads, seconds, patience=_PATIENCE + seconds
+            )
+        except CaseError as error:
+            pytest.skip(str(error))
+        benchmark.extra_info.update(missing=absent | ended, **results(timings))
+        record(timings[OURS])
+        return dict(timings)
 
     return run

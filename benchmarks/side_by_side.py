@@ -33,12 +33,8 @@ def prepare(
     engines: Sequence[str],
     threads: int = 1,
     tune_seconds: float = 5.0,
-    try_first: bool = False,
 ) -> tuple[Calls, dict[str, str], dict[str, Any]]:
-    """(calls by engine, reasons by engine that cannot, facts about the case). Each peer's output equals ours.
-
-    With `try_first` each peer is run in a process of its own before it is in this one.
-    """
+    """(calls by engine, reasons by engine that cannot, facts about the case). Each peer's output equals ours."""
     graph, x = build(case)
     at(OURS, "prepared")
     engine = sn.compile(graph, threads=threads, batch=case.batch, tune_seconds=tune_seconds)
@@ -48,10 +44,6 @@ def prepare(
     absent: dict[str, str] = {}
     for name in engines:
         if name == OURS:
-            continue
-        crashed = peers.crash(name, network, threads) if try_first else None
-        if crashed:
-            absent[name] = crashed
             continue
         try:
             calls[name] = peers.prepare(name, network, threads)
@@ -82,3 +74,28 @@ def measure(
     """Everything about one case, ready for JSON."""
     calls, absent, facts = prepare(case, engines, threads)
     return {**facts, "missing": absent, **results(interleave(calls, seconds))}
+
+
+def in_turn(
+    engines: Sequence[str], case: Case, threads: int, seconds: float
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """Ours and each of the engines by turns, and the reasons of those that cannot; holds the process to its cores."""
+    _hold(threads)
+    calls, absent, _ = prepare(case, engines, threads, tune_seconds=2.0)
+    return interleave(calls, seconds), absent
+
+
+def alone(engine: str, case: Case, threads: int, seconds: float) -> Timing:
+    """One engine by itself; PeerError if it cannot. Holds the process to its cores."""
+    _hold(threads)
+    calls, absent, _ = prepare(case, [engine], threads, tune_seconds=2.0 if engine == OURS else 0.1)
+    if engine in absent:
+        raise peers.PeerError(f"{engine}: {absent[engine]}")
+    return interleave({engine: calls[engine]}, seconds)[engine]
+
+
+def _hold(threads: int) -> None:
+    import torch
+
+    pin(threads)
+    torch.set_num_threads(threads)

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 import sparsenet as sn
+from sparsenet.apart import at
 from sparsenet.cli.common import console, replacing, table
 from sparsenet.peers import PeerError
-from sparsenet.timing import cpu_model, interleave
+from sparsenet.timing import Timing, cpu_model, interleave
 
 from . import peers
 from .layers import SPMM
@@ -64,6 +65,18 @@ def prepare(weight: Any, x: Any, libraries: Sequence[str]) -> tuple[dict[str, An
         except PeerError as error:
             absent[name] = str(error)
     return calls, absent
+
+
+def alone(library: str, shape: tuple[int, int, int], zeros: float, seconds: float) -> Timing:
+    """One of them by itself, on one core; PeerError if it cannot."""
+    pin(1)
+    at(library, "prepared")
+    weight, x = problem(shape, zeros)
+    try:
+        call = ours(weight, x) if library == OURS else peers.prepare(library, weight, x, 1)
+    except PeerError as error:
+        raise PeerError(f"{library}: {error}") from error
+    return interleave({library: call}, seconds)[library]
 
 
 def main() -> None:

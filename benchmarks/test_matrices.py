@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
-from sparsenet.peers import PeerError
-
-from . import peers
-from .side_by_side import OURS, pin
-from .spmm import ours, problem
+from . import spmm
 
 
-def test_spmm(shape: tuple[int, int, int], zeros: int, library: str, benchmark: Any) -> None:
-    pin(1)
-    weight, x = problem(shape, zeros / 100)
-    try:
-        call = ours(weight, x) if library == OURS else peers.prepare(library, weight, x, 1)
-    except PeerError as error:
-        pytest.skip(f"{library}: {error}")
+def test_spmm(
+    shape: tuple[int, int, int], zeros: int, library: str, alone: Callable[..., None], benchmark: Any
+) -> None:
     benchmark.group = f"{'x'.join(map(str, shape))}, {zeros} % zeros"
-    benchmark(call)
+    alone(spmm.alone, library, shape, zeros / 100)
     if benchmark.stats is not None:  # None under --benchmark-disable
+        weight, x = spmm.problem(shape, zeros / 100)
         useful = 2e-9 * np.count_nonzero(weight) * x.shape[1]
         benchmark.extra_info["useful_gflops"] = float(useful / benchmark.stats.stats.min)

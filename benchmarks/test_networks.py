@@ -9,25 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
+from . import side_by_side as engines
 from .cases import Case
-from .side_by_side import OURS
 
 
-def test_latency(case: Case, threads: int, engine: str, prepared: Callable[..., Any], benchmark: Any) -> None:
-    calls, absent = prepared(case, threads)
-    if engine in absent:
-        pytest.skip(f"{engine}: {absent[engine]}")
+def test_latency(case: Case, threads: int, engine: str, alone: Callable[..., None], benchmark: Any) -> None:
     benchmark.group = f"{case.network}, {case.zeros} % zeros, {case.pattern}"
     benchmark.extra_info.update(engine=engine, threads=threads, batch=case.batch)
-    benchmark(calls[engine])
+    alone(engines.alone, engine, case, threads)
 
 
-def test_in_turn(case: Case, threads: int, prepared: Callable[..., Any], side_by_side: Any, benchmark: Any) -> None:
-    calls, absent = prepared(case, threads)
+def test_in_turn(case: Case, threads: int, side_by_side: Callable[..., Any], benchmark: Any) -> None:
     benchmark.group = f"{case.network}, {case.zeros} % zeros, {case.pattern}, in turn"
-    benchmark.extra_info.update(threads=threads, batch=case.batch, missing=absent)
-    timings = side_by_side(calls)
-    assert set(timings) == set(calls)
-    assert OURS in timings
+    benchmark.extra_info.update(threads=threads, batch=case.batch)
+    timings = side_by_side(case, threads)
+    assert engines.OURS in timings
+    assert set(benchmark.extra_info["results"]) == set(timings)

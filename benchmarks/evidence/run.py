@@ -47,8 +47,11 @@ class Run:
         return "1 seed" if self.args.seeds == 1 else f"{self.args.seeds} seeds"
 
     def data(self, name: str) -> data.Data:
-        """The data set, or with --quick a few hundred digits in its place."""
-        return data.load("digits").head(256, 100) if self.quick else data.load(name, self.args.data)
+        """The data set; with --quick a few hundred images, and digits in place of MNIST and Fashion-MNIST."""
+        if not self.quick:
+            return data.load(name, self.args.data)
+        loaded = data.load("cifar10", self.args.data) if name == "cifar10" else data.load("digits")
+        return loaded.head(256, 100)
 
     def step(self, key: str, settings: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """``work()``, or what it returned in an earlier run with the same settings: plain values and tensors."""

@@ -11,7 +11,6 @@ All of them compute in fp32 with the zeros stored as numbers: none has sparse co
 >>> from sparsenet import peers
 >>> why = peers.missing("openvino")                    # None, or the reason in a line
 >>> network = peers.Network(graph, [x])
->>> peers.crash("openvino", network, threads=1)        # None, or how it ended; it ran in a process of its own
 >>> call = peers.prepare("openvino", network, threads=1)  # raises peers.PeerError with the reason
 """
 
@@ -26,9 +25,8 @@ import numpy as np
 from sparsenet import apart
 from sparsenet.arrays import FloatArray
 from sparsenet.peers.network import Network, one_line
-from sparsenet.peers.trial import crash
 
-__all__ = ["NAMES", "Network", "PeerError", "check", "crash", "missing", "prepare", "version"]
+__all__ = ["NAMES", "Network", "PeerError", "check", "missing", "prepare", "version"]
 
 NAMES = ("onnxruntime", "openvino", "torch", "ncnn")
 """Every peer there is, whether installed or not."""
