@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import copy
 import gzip
 import hashlib
 import json
+import pickle
 import struct
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 import torch
 
 from benchmarks.evidence import criteria, nets
-from benchmarks.evidence.run import Run
 from benchmarks.evidence.training import Recipe, error, train
 from sparsenet import prune
 from sparsenet.report import data
@@ -153,17 +151,44 @@ def test_the_networks_have_the_sizes_of_the_papers() -> None:
         assert nets.make(name, 0).eval()(x).shape == (2, 10)
 
 
-def test_the_criteria_run_on_images_of_cifar(tmp_path: Path) -> None:
-    rng = torch.Generator().manual_seed(0)
-    part = Split(torch.randn(32, 3, 32, 32, generator=rng), torch.randint(0, 10, (32,), generator=rng))
-    images = data.Data("cifar10", part, part, part)
-    run = Run("criteria", argparse.Namespace(cache=tmp_path, quick=True))
-    model = criteria.slimmed(run, "vgg", images, Recipe(1, batch=32), 0)
-    small = criteria.prune_filters("vgg", copy.deepcopy(model), "slimming", 0.5, images, 0)
-    assert small(part.x).shape == (32, 10)
-    assert prune.macs(small, part.x[:1]) < 0.9 * prune.macs(model, part.x[:1])
-    assert nets.make("resnet20", 0, (3, 32, 32)).eval()(part.x[:2]).shape == (2, 10)
-    assert not (tmp_path / "criteria").exists()  # where what was trained on the other data set lies
+def cifar(folder: Path, images: int = 24) -> dict[str, str]:
+    """Random images in the files that torchvision unpacks, but for their number; the files' MD5s."""
+    rng = np.random.default_rng(0)
+    sums = {}
+    (folder / "cifar-10-batches-py").mkdir()
+    for file in data._CIFAR:
+        told = {b"batch_label": file.encode(), b"labels": rng.integers(0, 10, images).tolist(),
+                b"data": rng.integers(0, 256, (images, 3072), np.uint8),
+                b"filenames": [b"%d.png" % i for i in range(images)]}
+        content = pickle.dumps(told, protocol=2)
+        (folder / "cifar-10-batches-py" / file).write_bytes(content)
+        sums[file] = hashlib.md5(content).hexdigest()
+    return sums
+
+
+def test_the_criteria_run_from_a_folder_of_cifar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "_CIFAR", cifar(tmp_path))
+    monkeypatch.setattr(data, "HELD_OUT", 40)
+    loaded = data.load("cifar10", tmp_path)
+    assert [len(part) for part in (loaded.train, loaded.valid, loaded.test)] == [80, 40, 24]
+    test = pickle.loads((tmp_path / "cifar-10-batches-py" / "test_batch").read_bytes())
+    assert loaded.test.y.tolist() == test[b"labels"]
+    # A row of the file: 1024 red values, by rows, then green, then blue.
+    red, pixel = test[b"data"][0].reshape(3, 32, 32)[0], loaded.test.x[0, 0].numpy()
+    assert np.corrcoef(red.ravel(), pixel.ravel())[0, 1] > 0.9999
+    options = ["--quick", "--dataset", "cifar10", "--data", str(tmp_path), "--nets", "vgg", "--latency"]
+    criteria.main([*options, "--seconds", "0.1", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")])
+    told = json.loads((tmp_path / "out" / "criteria.json").read_text())
+    assert told["data"] == {"name": "cifar10", "train": 80, "held_out": 40, "test": 24}
+    methods = {row["method"]: row for row in told["means"]}
+    assert {"dense", "weights", "slimming", "scratch slimming", "agent", "scratch agent"} <= set(methods)
+    for one, other in (("slimming", "scratch slimming"), ("agent", "scratch agent")):  # the same shapes
+        assert methods[one]["macs"] == pytest.approx(methods[other]["macs"], rel=0.02)
+    assert "cifar10" in capsys.readouterr().out
+    assert not (tmp_path / "cache" / "criteria").exists()  # where what was trained on the other data set lies
+    assert nets.make("resnet20", 0, (3, 32, 32)).eval()(loaded.test.x[:2]).shape == (2, 10)
 
 
 def test_training_learns_keeps_masks_and_repeats_itself() -> None:

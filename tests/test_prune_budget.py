@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -94,6 +95,15 @@ def test_a_target_out_of_reach_leaves_the_model_and_says_how_far_it_gets() -> No
         prune.to_flops(model, images(), 0.5, profile={"0": 1.5})
     assert list(model.state_dict()) == list(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_method_that_refuses_the_highest_ratio_says_which_to_lower() -> None:
+    model, x = plain(), images()
+    slim = partial(prune.filters, criterion="bn_scale", example=x, scope="global", max_per_layer=0.5)
+    with pytest.raises(ValueError, match=r"at most 12 of 24 filters .*up to highest=0.95: lower it"):
+        prune.to_flops(model, x, 0.7, method=slim)
+    found = prune.to_flops(model, x, 0.7, method=slim, highest=0.5)
+    assert found.cost <= 0.7 * found.dense
 
 
 def test_from_scratch_draws_anew_by_the_seed_and_trains_a_copy() -> None:

@@ -331,13 +331,3 @@ def test_looking_at_a_masked_model_in_training_changes_nothing(look: str) -> Non
     before = state(model)
     LOOKING[look](model)
     assert state(model) == before
-
-
-def test_from_a_trained_model_to_an_engine_in_five_lines() -> None:
-    model, x = plain(), colours(4)
-    loader = batches(model)
-    prune.filters(model, 0.5, "taylor", loader=loader)
-    small = prune.shrink(model, x)
-    prune.finetune(small, loader, epochs=1)
-    engine = sparsenet.compile(sparsenet.from_torch(small, (x,)))
-    torch.testing.assert_close(torch.from_numpy(engine(x.numpy())), small.eval()(x).detach(), atol=1e-5, rtol=0)

@@ -142,7 +142,10 @@ def _search(
     def trial(scale: float) -> float:
         pruned = copy.deepcopy(model)
         if scale > 0:
-            prune_by(pruned, ratio(scale))
+            try:
+                prune_by(pruned, ratio(scale))
+            except ValueError as refusal:
+                raise ValueError(f"{refusal} (the search tries ratios up to highest={highest}: lower it)") from refusal
         graph = from_torch(pruned, example)
         graph.run_passes()
         trials.append((scale, float(cost(graph))))
