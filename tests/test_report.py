@@ -270,6 +270,22 @@ def test_the_page_is_self_contained(finished: Path) -> None:
     assert json.loads(data)["records"] == read(finished)["records"]
 
 
+def test_the_answer_names_no_winner_where_nothing_wins(finished: Path) -> None:
+    content = read(finished)
+    content["records"] = {key: content["records"][key] for key in ("weights 0.9", "weights 0.5", "dense")}
+    assert [point.key for point in analysis.points(content)] == ["dense", "weights 0.5", "weights 0.9"]
+    for record in content["records"].values():
+        record["accuracy"], record["speedup_over_dense"] = 0.9, record["ratio"]
+        record["engines"] = {"sparsenet": {"median_ms": 1.0, "times_ours": 1.0}}
+    assert "nothing is faster than the dense network in sparsenet; " in analysis.answer(content)[0]
+    content["records"]["weights 0.5"]["speedup_over_dense"] = 3.0
+    for record in content["records"].values():
+        record["engines"]["torch"] = {"median_ms": 0.5, "times_ours": 0.5}
+    told = analysis.answer(content)[0]
+    assert " at 50% is fastest: 3.00 times as fast as the dense network in sparsenet, 1.50 times as fast as" in told
+    assert told.endswith("smaller. torch runs that network 2.00 times as fast as sparsenet.")
+
+
 def test_a_device_that_timed_the_runs_has_a_plot(finished: Path) -> None:
     content, told = read(finished), board()
     for of, name in zip(told["models"], ("dense", "weights 0.9", "filters 0.5"), strict=True):

@@ -72,7 +72,8 @@ def run(
     settings = study.settings() | {"threads": threads, "batch": batch, "peers": list(peers), "seconds": seconds}
     store = Store(folder, settings, fresh)
     store.content |= {"machine": machine(), "versions": versions(), "note": study.note}
-    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0])
+    command = [program.parent.name if program.stem == "__main__" else program.name, *sys.argv[1:]]
     store.content.setdefault("commands", []).append(command)
     store.save()
     dense = _Dense(study, folder, fresh)
