@@ -105,8 +105,8 @@ def test_gradual_takes_every_method(name: str) -> None:
     assert prune.sparsity(model) == pytest.approx(prune.sparsity(alone), abs=slack)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("agent", "n_m", "threshold")])
-def test_a_budget_is_met_by_every_method(name: str) -> None:
+@pytest.mark.parametrize("name", ["magnitude global", "random", "blocks 4x1", "units", "fpgm", "slimming", "taylor"])
+def test_a_budget_is_met_by_every_kind_of_method(name: str) -> None:
     model = plain()
     search = prune.to_parameters if name == "units" else prune.to_flops  # units leave the convolutions whole
     found = search(model, X, 0.8, method=METHODS[name], highest=0.8, steps=2)
