@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import pickle
+import shutil
 import struct
 from importlib import import_module
 from pathlib import Path
@@ -187,6 +188,16 @@ def test_the_criteria_run_from_a_folder_of_cifar(
     for one, other in (("slimming", "scratch slimming"), ("agent", "scratch agent")):  # the same shapes
         assert methods[one]["macs"] == pytest.approx(methods[other]["macs"], rel=0.02)
     assert "cifar10" in capsys.readouterr().out
+    assert methods["slimming"]["lost"] == pytest.approx(methods["dense"]["after"] - methods["slimming"]["after"])
+    # A second seed that is only begun adds to the rows that it has, and to nothing else.
+    for begun in ("dense/vgg-cifar10", "criteria-cifar10/vgg-dense-0.0", "criteria-cifar10/vgg-weights-0.9"):
+        folder, name = (tmp_path / "cache" / begun).parent, Path(begun).name
+        (kept,) = folder.glob(f"{name}-0-*.pt")
+        shutil.copy(kept, folder / kept.name.replace(f"{name}-0-", f"{name}-1-"))
+    criteria.main([*options[:-1], "--stored", "--seeds", "2", "--out", str(tmp_path / "out"),
+                   "--cache", str(tmp_path / "cache")])
+    told = json.loads((tmp_path / "out" / "criteria.json").read_text())
+    assert {row["method"]: row["seeds"] for row in told["means"] if row["seeds"] > 1} == {"dense": 2, "weights": 2}
     assert not (tmp_path / "cache" / "criteria").exists()  # where what was trained on the other data set lies
     assert nets.make("resnet20", 0, (3, 32, 32)).eval()(loaded.test.x[:2]).shape == (2, 10)
 

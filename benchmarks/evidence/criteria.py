@@ -134,15 +134,19 @@ def measured(model: nn.Module, data: Data, file: Path) -> dict[str, Any]:
 def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
     """Rows: the dense net, every criterion at every ratio, weights, and the controls from scratch."""
     recipe, retrain, ratios, sparsities = QUICK if run.quick else PLANS[net]
+    if run.args.stored and not run.place(f"dense/{net}-{data.name}-{seed}", recipe.told()).is_file():
+        return []
     dense, _ = run.dense(net, data, recipe, seed)
     settings = {"dense": recipe.told(), "retrain": retrain.told(), "scored_on": SCORED_ON, "slim": SLIMMING_STRENGTH}
     rows: list[dict[str, Any]] = []
 
-    def row(method: str, ratio: float | None, make_model: Callable[[Path], dict[str, Any]]) -> None:
+    def row(method: str, ratio: float | None, make_model: Callable[[Path], dict[str, Any]]) -> Path:
         key = f"{folder(data)}/{net}-{method.replace(' ', '-').replace(':', 'of')}-{ratio}-{seed}"
         file = run.args.cache / f"{key}{'-quick' * run.quick}.snet"
-        told = run.step(key, settings, lambda: make_model(file))
-        rows.append({"net": net, "method": method, "ratio": ratio, "seed": seed, "file": str(file), **told})
+        if not run.args.stored or run.place(key, settings).is_file():
+            told = run.step(key, settings, lambda: make_model(file))
+            rows.append({"net": net, "method": method, "ratio": ratio, "seed": seed, "file": str(file), **told})
+        return file
 
     @cache
     def pruned(criterion: str, ratio: float | None) -> nn.Module:
@@ -195,8 +199,7 @@ def one_seed(run: Run, net: str, data: Data, seed: int) -> list[dict[str, Any]]:
         for criterion in QUICK_MORE if run.quick else MORE_FILTERS:
             row(criterion, ratios[-1], partial(filters, criterion, ratios[-1]))
     if net == "vgg" and seed == 0:
-        row("agent", None, partial(filters, "agent", None))
-        agents = Path(rows[-1]["file"])  # the draws are not made again for the control
+        agents = row("agent", None, partial(filters, "agent", None))  # whose draws the control does not make again
         row("scratch agent", None, partial(scratch, partial(shape_in, agents, dense, data)))
     return rows
 
@@ -212,12 +215,14 @@ def time_files(rows: list[dict[str, Any]], x: np.ndarray, seconds: float) -> Non
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over the seeds, in percent and in shares of the dense network's cost."""
+    """Means over the seeds, in percent and in shares of the dense network's cost; "lost" is against the same seeds."""
     result = []
     for net, method, ratio in dict.fromkeys((row["net"], row["method"], row["ratio"]) for row in rows):
         same = [row for row in rows if (row["net"], row["method"], row["ratio"]) == (net, method, ratio)]
-        dense = [row for row in rows if (row["net"], row["method"]) == (net, "dense")]
+        dense = [row for row in rows if (row["net"], row["method"]) == (net, "dense")
+                 and any(row["seed"] == own["seed"] for own in same)]
         told = {"net": net, "method": method, "ratio": ratio, "after": 100 - mean(same, "test_error"),
+                "lost": mean(same, "test_error") - mean(dense, "test_error"),
                 "half_range": spread(same, "test_error"), "before": 100 - mean(same, "before") if "before" in same[0]
                 else None, "latency_ms": same[0].get("latency_ms"), "seeds": len(same)}
         for key in ("macs", "bytes", "nonzeros"):
@@ -231,15 +236,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     nets = {"default": "vgg,resnet20", "help": "which networks (default both)"}
     latency = {"action": "store_true", "help": "time every file too"}
     seconds = {"type": float, "default": 15.0, "help": "of timing for each kind of network (default 15)"}
+    stored = {"action": "store_true", "help": "train nothing: the rows that earlier runs left; each has its own seeds"}
     dataset = {"choices": ["fashion", "cifar10"], "default": "fashion", "help": "which images (default fashion)"}
-    run = start("criteria", __doc__, argv, seeds=1, nets=nets, dataset=dataset, latency=latency, seconds=seconds)
+    options = {"nets": nets, "dataset": dataset, "stored": stored, "latency": latency, "seconds": seconds}
+    run = start("criteria", __doc__, argv, seeds=1, **options)
     data = run.data(run.args.dataset)
     rows = [row for net in run.args.nets.split(",") for seed in run.seeds for row in one_seed(run, net, data, seed)]
     if run.args.latency:
         time_files(rows, data.valid.x[:1].numpy(), run.args.seconds)
     means = summary(rows)
     columns = {"<net": "net", "<method": "method", "ratio": "ratio", "as pruned, %": "before", "retrained, %": "after",
-               "FLOPs, %": "macs_percent", "file, %": "bytes_percent", "ms": "latency_ms"}
+               "lost": "lost", "seeds": "seeds", "FLOPs, %": "macs_percent", "file, %": "bytes_percent",
+               "ms": "latency_ms"}
     show(f"Test accuracy on {data.name}, {run.seeds_told}; costs against dense", means, columns)
     settings = {net: {"dense": plan[0].told(), "retrain": plan[1].told()} for net, plan in PLANS.items()}
     kept = [{key: value for key, value in row.items() if key != "file"} for row in rows]

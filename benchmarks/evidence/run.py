@@ -53,10 +53,15 @@ class Run:
         loaded = data.load("cifar10", self.args.data) if name == "cifar10" else data.load("digits")
         return loaded.head(256, 100)
 
+    def place(self, key: str, settings: dict[str, Any]) -> Path:
+        """Where a step's result lies once it is there."""
+        told = json.dumps([settings, self.quick, torch.__version__], sort_keys=True)
+        path: Path = self.args.cache / f"{key}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.pt"
+        return path
+
     def step(self, key: str, settings: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """``work()``, or what it returned in an earlier run with the same settings: plain values and tensors."""
-        told = json.dumps([settings, self.quick, torch.__version__], sort_keys=True)
-        file = self.args.cache / f"{key}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.pt"
+        file = self.place(key, settings)
         if file.is_file():
             kept: dict[str, Any] = torch.load(file, weights_only=True)
             return kept

@@ -72,9 +72,10 @@ def lottery(told: Told) -> str:
 
 
 def criteria(told: Told) -> str:
-    head = ["net", "method", "ratio", "as pruned, %", "retrained, %", "half range", "FLOPs, %", "file, kB", "ms"]
-    return markdown(head, [[row["net"], row["method"], row["ratio"], row["before"], row["after"],
-                            half_range(told, row), f"{row['macs_percent']:.0f}", f"{row['bytes'] / 1e3:.1f}",
+    head = ["method", "ratio", "as pruned, %", "retrained, %", "half range", "points lost", "seeds", "FLOPs, %",
+            "file, kB", "ms"]
+    return markdown(head, [[row["method"], row["ratio"], row["before"], row["after"], half_range(told, row),
+                            row["lost"], row["seeds"], f"{row['macs_percent']:.0f}", f"{row['bytes'] / 1e3:.1f}",
                             None if row["latency_ms"] is None else f"{row['latency_ms']:.3f}"]
                            for row in told["means"]])
 
