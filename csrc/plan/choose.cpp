@@ -85,9 +85,10 @@ int split_k(int K, int longest, int bc) {
 
 // The k-block whose panel takes this many floats at most; 0: a sliding panel of one channel takes more.
 int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
+  if (v.sparse && !q.linear) floats = std::min(floats, 65535.0 * place_floats(v.lanes));  // 16 bits of a place
   if (q.sliding) {
-    const double room = std::min(floats, 65535.0 * v.lanes);  // PackedWeights::index has 16 bits
-    const int window = q.KH * q.KW, channels = static_cast<int>(room / static_cast<double>(slide_floats(q, v.tile())));
+    const int window = q.KH * q.KW,
+              channels = static_cast<int>(floats / static_cast<double>(slide_floats(q, v.tile())));
     return channels == 0 ? 0 : split_k(q.K, channels * window, window);
   }
   const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, 65536);

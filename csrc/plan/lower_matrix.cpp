@@ -212,7 +212,7 @@ Step Builder::build(const Candidate& c) const {
   layer->chunk = split_rows(entries, chunks);
   if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
   std::vector<std::uint16_t> places;
-  if (q.sliding) places = slide_places(q, v.tile(), v.lanes, c.kc);
+  if (v.sparse && !q.linear) places = panel_places(q, v.tile(), v.lanes, c.kc);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
   q.w = layer->weights->view;

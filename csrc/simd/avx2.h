@@ -64,7 +64,11 @@ SN_INLINE V gather_splats(const float* base, const uint16_t* idx) {
   return {_mm256_set_m128(_mm_broadcast_ss(base + idx[1]), _mm_broadcast_ss(base + idx[0]))};
 }
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm256_set1_ps(p[i])}; }
-SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }
+SN_INLINE const float* row_at(const float* p, int64_t i) {  // one register, or an FMA and its load issue as two
+  p += i;
+  asm("" : "+r"(p));
+  return p;
+}
 SN_INLINE V set1(float x) { return {_mm256_set1_ps(x)}; }
 SN_INLINE V zero() { return {_mm256_setzero_ps()}; }
 SN_INLINE V add(V a, V b) { return {_mm256_add_ps(a.v, b.v)}; }

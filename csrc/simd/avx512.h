@@ -70,7 +70,11 @@ SN_INLINE V gather_splats(const float* base, const uint16_t* idx) {
   return {_mm512_permutexvar_ps(fours, _mm512_castps128_ps512(_mm_i32gather_ps(base, i, 4)))};
 }
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm512_set1_ps(p[i])}; }
-SN_INLINE const float* row_at(const float* p, int64_t i) { return p + i; }
+SN_INLINE const float* row_at(const float* p, int64_t i) {  // one register, or an FMA and its load issue as two
+  p += i;
+  asm("" : "+r"(p));
+  return p;
+}
 SN_INLINE V set1(float x) { return {_mm512_set1_ps(x)}; }
 SN_INLINE V zero() { return {_mm512_setzero_ps()}; }
 SN_INLINE V add(V a, V b) { return {_mm512_add_ps(a.v, b.v)}; }

@@ -10,16 +10,21 @@ template <int Br, int Width>
 struct Gemm {
   static constexpr int BR = Br, R = Width, T = Width * VL;
 
-  SN_INLINE static int row(const MatrixProblem&, int64_t, int, int i) { return i; }
+  Gemm(const MatrixProblem& q, const float* a_panel, int64_t g, int kb)
+      : panel(a_panel),
+        value(q.w.value + (g * q.w.row_blocks * q.K + int64_t{kb} * q.w.kc) * Br),
+        depth(q.K),
+        count(q.K - kb * q.w.kc < q.w.kc ? q.K - kb * q.w.kc : q.w.kc) {}
+
+  SN_INLINE int64_t row(int64_t i) const { return i; }
 
   template <int W>
-  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int rb, V (&acc)[BR][W]) {
-    const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
-    const float* w = q.w.value + ((g * q.w.row_blocks + rb) * q.K + k0) * Br;
-    for (int k = k0; k < k1; ++k, w += Br, panel += T) {
+  SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
+    const float *w = value + i * depth * Br, *x = panel;
+    for (int k = 0; k < count; ++k, w += Br, x += T) {
       V p[W];
 #pragma GCC unroll 16
-      for (int r = 0; r < W; ++r) p[r] = loada(panel + r * VL);
+      for (int r = 0; r < W; ++r) p[r] = loada(x + r * VL);
 #pragma GCC unroll 16
       for (int i = 0; i < Br; ++i) {
         const V wi = splat(w, Br, i);
@@ -28,6 +33,11 @@ struct Gemm {
       }
     }
   }
+
+ private:
+  const float *panel, *value;
+  int64_t depth;
+  int count;
 };
 
 }  // namespace SN_ISA

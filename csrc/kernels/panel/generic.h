@@ -2,10 +2,10 @@
 //
 // A micro-kernel is a type with
 //   static constexpr int BR, R;                                  // rows and vectors of accumulators
-//   static int row(const MatrixProblem&, int64 group, int k_block, int i);
-//   template <int W>
-//   static void mul(const MatrixProblem&, const float* panel, int64 group, int k_block, int i, V (&acc)[BR][W])
-// where mul adds the product of a k-block's segment i, of row block row(...), with the panel's first W vectors to acc.
+//   Micro(const MatrixProblem&, const float* panel, int64 group, int k_block);
+//   int64 row(int64 i);
+//   template <int W> void mul(int64 i, V (&acc)[BR][W]);
+// where mul adds the product of the k-block's segment i, of row block row(i), with the panel's first W vectors to acc.
 #pragma once
 
 #include "kernels/panel/window.h"
@@ -13,14 +13,29 @@
 namespace sn {
 namespace SN_ISA {
 
-// panel[k - k0][T] = x[k][p0 ...] for k in [k0, k1): a 1x1 layer at stride 1, whose planes are rows of pixels.
-inline __attribute__((noinline)) void pack_flat(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile,
-                                                int k0, int k1, float* panel) {
-  for (int k = k0; k < k1; ++k, panel += tile) {
-    const float* row = x + static_cast<int64_t>(k) * q.W + p0;
-    if (q.far) prefetch_row<0>(row + kRowsAhead * static_cast<int64_t>(q.W), n);
-    copy_row(panel, row, n);
+// panel[k - k0][T] = x[k][p0 ...] for k in [k0, k1), W vectors: a 1x1 layer at stride 1, whose planes are rows of
+// pixels. Only the last vector may be partial.
+template <int W>
+__attribute__((noinline)) void pack_vectors(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile, int k0,
+                                            int k1, float* panel) {
+  const int tail = n - (W - 1) * VL;
+  const int64_t plane = q.W;
+  const bool far = q.far;
+  const float* row = x + k0 * plane + p0;
+  for (int k = k0; k < k1; ++k, panel += tile, row += plane) {
+    if (far) prefetch_row<0>(row + kRowsAhead * plane, W * VL);
+#pragma GCC unroll 16
+    for (int r = 0; r < W - 1; ++r) storea(panel + r * VL, load(row + r * VL));
+    const float* last = row + (W - 1) * VL;
+    storea(panel + (W - 1) * VL, tail == VL ? load(last) : load_n(last, tail));
   }
+}
+
+template <int R>
+SN_INLINE void pack_flat(const MatrixProblem& q, const float* x, int64_t p0, int n, int k0, int k1, float* panel) {
+  if (n > (R - 1) * VL) return pack_vectors<R>(q, x, p0, n, R * VL, k0, k1, panel);
+  if (R > 1 && n > (R - 2) * VL) return pack_vectors<(R > 1 ? R - 1 : 1)>(q, x, p0, n, R * VL, k0, k1, panel);
+  for (int k = k0; k < k1; ++k, panel += R * VL) copy_row(panel, x + static_cast<int64_t>(k) * q.W + p0, n);
 }
 
 // The same for a fully connected layer: panel[k - k0][j] = x[j][k], j < n.
@@ -138,49 +153,71 @@ struct Tile {
   int n, rb0, rb1;
 };
 
-// All rows over one k-block's panel, W vectors wide.
+// All rows over one k-block's panel, W vectors wide; their sums wait for the next.
 template <class Micro, int W>
-__attribute__((noinline)) void run_rows(const Tile& t, int kb) {
+__attribute__((noinline)) void add_rows(const Tile& t, int kb) {
+  constexpr int BR = Micro::BR, T = Micro::R * VL;
+  // Copies: a store of a vector may change what lies behind any pointer, so that each row would read all that anew.
+  const Micro micro(t.q, t.panel, t.g, kb);
+  float* const sums = t.sums;
+  for (int64_t i = t.rb0, end = t.rb1; i < end; ++i) {
+    float* sum = sums + micro.row(i) * (BR * T);
+    V acc[BR][W];
+    load_sums(acc, kb == 0 ? nullptr : sum);
+    micro.mul(i, acc);
+    store_sums(acc, sum);
+  }
+}
+
+// The same over the last k-block: the results.
+template <class Micro, int W>
+__attribute__((noinline)) void write_rows(const Tile& t, int kb) {
   constexpr int BR = Micro::BR, T = Micro::R * VL;
   const MatrixProblem& q = t.q;
-  const int64_t out_plane = static_cast<int64_t>(q.OH) * q.OW;
-  const bool first = kb == 0, last = kb == q.w.k_blocks - 1;
-  for (int i = t.rb0; i < t.rb1; ++i) {
-    const int rb = Micro::row(q, t.g, kb, i);
-    float* sum = t.sums + static_cast<int64_t>(rb) * BR * T;
+  const Micro micro(q, t.panel, t.g, kb);
+  const int64_t plane = static_cast<int64_t>(q.OH) * q.OW, image = t.image * q.M * plane, end = t.rb1;
+  const float* const bias = q.bias + t.g * q.M;
+  const float* const sums = t.sums;
+  float* const out = t.args.out + image;
+  const float* const residuals = q.has_residual ? t.args.in[1] + image : nullptr;
+  const bool far = q.far, parted = t.parted, act_after = q.act_after;
+  const int M = q.M, n = t.n;
+  const int64_t p0 = t.p0;
+  const float lo = q.lo, hi = q.hi;
+  for (int64_t i = t.rb0; i < end; ++i) {
+    const int64_t rb = micro.row(i);
     V acc[BR][W];
-    load_sums(acc, first ? nullptr : sum);
-    if (last && q.far && i + 2 < t.rb1) {
-      const int64_t ahead = (t.image * q.M + Micro::row(q, t.g, kb, i + 2) * BR) * out_plane;
+    load_sums(acc, kb == 0 ? nullptr : sums + rb * (BR * T));
+    if (far && i + 2 < end) {
+      const int64_t ahead = micro.row(i + 2) * BR * plane;
       for (int j = 0; j < BR; ++j) {
-        fetch_tile<1>(q, t.strip, t.args.out + ahead + j * out_plane, t.first_pixel, T);
-        if (q.has_residual) fetch_tile<0>(q, t.strip, t.args.in[1] + ahead + j * out_plane, t.first_pixel, T);
+        fetch_tile<1>(q, t.strip, out + ahead + j * plane, t.first_pixel, T);
+        if (residuals) fetch_tile<0>(q, t.strip, residuals + ahead + j * plane, t.first_pixel, T);
       }
     }
-    Micro::mul(q, t.panel, t.g, kb, i, acc);
-    if (!last || q.linear) {
-      store_sums(acc, sum);
-      continue;
-    }
+    micro.mul(i, acc);
 #pragma GCC unroll 16
     for (int j = 0; j < BR; ++j) {
-      const int m = rb * BR + j;
-      if (m >= q.M) break;
-      const int64_t at = (t.image * q.M + m) * out_plane;
-      const float bias = q.bias[t.g * q.M + m];
-      const float* residual = q.has_residual ? t.args.in[1] + at : nullptr;
-      float* y = t.args.out + at;
-      if (t.parted) {
-        store_parts<W>(acc[j], t.strip, bias, residual, q.lo, q.hi, y);
-        for (int s = 0; s < t.strip.store_count && q.act_after; ++s) {
+      const int64_t m = rb * BR + j;
+      if (m >= M) break;
+      const float* residual = residuals ? residuals + m * plane : nullptr;
+      float* y = out + m * plane;
+      if (parted) {
+        store_parts<W>(acc[j], t.strip, bias[m], residual, lo, hi, y);
+        for (int s = 0; s < t.strip.store_count && act_after; ++s) {
           act_row(y + t.strip.stores[s].to, t.strip.stores[s].n, q.epilogue);
         }
         continue;
       }
-      store_row<W>(acc[j], bias, residual ? residual + t.p0 : nullptr, q.lo, q.hi, y + t.p0, t.n);
-      if (q.act_after) act_row(y + t.p0, t.n, q.epilogue);
+      store_row<W>(acc[j], bias[m], residual ? residual + p0 : nullptr, lo, hi, y + p0, n);
+      if (act_after) act_row(y + p0, n, q.epilogue);
     }
   }
+}
+
+template <class Micro, int W>
+SN_INLINE void run_rows(const Tile& tile, int kb) {
+  kb == tile.q.w.k_blocks - 1 && !tile.q.linear ? write_rows<Micro, W>(tile, kb) : add_rows<Micro, W>(tile, kb);
 }
 
 // The last tile may be a vector narrower than the others: 196 pixels are 7 and 6 vectors, not twice 7. More widths
@@ -254,7 +291,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       } else if (window && q.KH * q.KW == 1) {
         pack_points(q, strip, args.in[0] + image * in_plane, T, k0, k1, panel);
       } else if (q.flat) {
-        pack_flat(q, args.in[0] + image * in_plane, p0, n, T, k0, k1, panel);
+        pack_flat<R>(q, args.in[0] + image * in_plane, p0, n, k0, k1, panel);
       } else {
         q.sliding ? pack_sliding<R>(q, strip, k0, k1, panel) : pack_window<R>(q, strip, k0, k1, panel);
       }

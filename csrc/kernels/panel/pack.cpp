@@ -186,17 +186,21 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
   return out;
 }
 
-std::vector<std::uint16_t> slide_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc) {
+std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc) {
   std::vector<std::uint16_t> places;
-  const std::int64_t channel = slide_floats(q, tile);
+  const std::int64_t channel = q.sliding ? slide_floats(q, tile) : 0;
   for (int k = 0; k < kc; ++k) {
+    if (!q.sliding) {
+      places.push_back(static_cast<std::uint16_t>(k * tile / place_floats(lanes)));
+      continue;
+    }
     const std::int64_t h = k / q.KW % q.KH * static_cast<std::int64_t>(q.DH), a = h % q.SH;
     std::int64_t at = k / (q.KH * q.KW) * channel + h / q.SH * q.pitch;
     for (std::int32_t b = 0; b < a; ++b) {
       if (slide_rows(q, b) >= 0) at += q.KW * (tile + slide_rows(q, b) * q.pitch);
     }
     at += k % q.KW * (tile + slide_rows(q, static_cast<std::int32_t>(a)) * q.pitch);
-    places.push_back(static_cast<std::uint16_t>(at / lanes));
+    places.push_back(static_cast<std::uint16_t>(at / place_floats(lanes)));
   }
   return places;
 }

@@ -24,8 +24,8 @@ struct PackedMatrix {
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
                                           const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places = {});
-// The places of a sliding panel, for tiles of so many pixels and vectors of so many lanes.
-std::vector<std::uint16_t> slide_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);
+// PackedWeights::index of a k-block's columns, for tiles of so many pixels and vectors of so many lanes.
+std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);
 std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc);
 
 // Where a weight w[groups][M][K] is not zero, a bit each: read once, then every block shape is counted by words. Asking

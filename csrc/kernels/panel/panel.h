@@ -23,8 +23,9 @@ namespace sn {
 // The weights of one layer as the kernels read them. Entries come in blocks of br x bc: br neighbouring rows by bc
 // neighbouring columns. Segment s = (g * k_blocks + kb) * row_blocks + i holds the entries e in
 // [start[s], start[s+1]) of row block row[s] in k-block kb, in order of their columns:
-//   index[e]                             first column of the block, counted from the k-block's first; or in a sliding
-//                                        panel (below) the vector of the panel where its row begins
+//   index[e]                             where the panel row of the block's first column begins, in steps of
+//                                        place_floats(); in a fully connected layer, whose vector kernels read the same
+//                                        weights, the column, counted from the k-block's first
 //   value[(e * bc + j) * br + i]         w[rb * br + i][kb * kc + index[e] + j], rows and columns past the end are 0
 // CSR is br = bc = 1. Within a chunk of rows (MatrixProblem), segments of a k-block stand in order of falling length: a
 // k-block that fits L1 leaves a row a handful of entries, and a loop whose count changes from row to row is
@@ -76,6 +77,11 @@ struct PanelVariant {
 
 constexpr int kMaxTile = 256;  // pixels: the widest tile of any kernels.inc row
 constexpr int kMaxLanes = 16;
+
+// Eight bytes a step, which x86 and ARM multiply by while they add: 16 bits reach half a megabyte of panel.
+static constexpr std::int32_t place_floats(std::int32_t lanes) {
+  return lanes < 2 ? lanes : 2;
+}
 
 // A sliding panel holds tiles of whole rows of pixels, each row from the first lane of a vector. Then tap (kh, kw) of a
 // channel sees what tap (kh', kw) sees, rows further on, where kh and kh' differ by whole strides, and their panel rows

@@ -8,30 +8,42 @@ namespace SN_ISA {
 
 template <int Br, int Bc, int Width>
 struct Spmm {
-  static constexpr int BR = Br, R = Width, T = Width * VL;
+  static constexpr int BR = Br, R = Width, T = Width * VL, kPlace = place_floats(VL);
 
-  SN_INLINE static int row(const MatrixProblem& q, int64_t g, int kb, int i) {
-    return static_cast<int>(q.w.row[(g * q.w.k_blocks + kb) * q.w.row_blocks + i]);
-  }
+  Spmm(const MatrixProblem& q, const float* a_panel, int64_t g, int kb)
+      : panel(a_panel),
+        start(q.w.start + (g * q.w.k_blocks + kb) * q.w.row_blocks),
+        rows(q.w.row + (g * q.w.k_blocks + kb) * q.w.row_blocks),
+        index(q.w.index),
+        value(q.w.value),
+        linear(q.linear) {}
+
+  SN_INLINE int64_t row(int64_t i) const { return rows[i]; }
 
   // One set of accumulators is enough even where it has fewer than the eight chains that FMA latency wants: rows are
-  // independent, and with their lengths predicted the next row's work fills the gaps.
+  // independent, and with their lengths predicted the next row's work fills the gaps. Entries are counted up to zero
+  // from behind the last one, as one instruction then counts and ends the loop: where a neighbour shares the core, the
+  // number of instructions is what bounds it (docs/performance.md).
   template <int W>
-  SN_INLINE static void mul(const MatrixProblem& q, const float* panel, int64_t g, int kb, int i, V (&acc)[BR][W]) {
-    const int64_t s = (g * q.w.k_blocks + kb) * q.w.row_blocks + i;
-    const uint32_t e0 = q.w.start[s], e1 = q.w.start[s + 1];
-    const uint16_t* index = q.w.index + e0;
-    const uint16_t* const end = q.w.index + e1;
-    const float* w = q.w.value + static_cast<int64_t>(e0) * (Br * Bc);
-    // Two loops, as a constant distance between rows spares a multiplication an entry.
-    if (q.sliding && Bc == 1) {
-      for (; index != end; ++index, w += Br) entry(row_at(panel, *index * int64_t{VL}), w, acc);
+  SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
+    const uint32_t from = start[i], end = start[i + 1];
+    const uint16_t* to = index + end;
+    const float* w = value + static_cast<int64_t>(end) * (Br * Bc);
+    const int64_t first = static_cast<int64_t>(from) - end;
+    if (linear) {
+      for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{T}), w + e * (Br * Bc), acc);
     } else {
-      for (; index != end; ++index, w += Br * Bc) entry(row_at(panel, *index * int64_t{T}), w, acc);
+      for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{kPlace}), w + e * (Br * Bc), acc);
     }
   }
 
  private:
+  const float* panel;
+  const uint32_t *start, *rows;
+  const uint16_t* index;
+  const float* value;
+  bool linear;
+
   // acc += one block of weights times its panel rows
   template <int W>
   SN_INLINE static void entry(const float* row, const float* w, V (&acc)[BR][W]) {
