@@ -10,6 +10,7 @@ test error told, as pruned and after retraining.
 from __future__ import annotations
 
 import copy
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import nn
 
 from benchmarks.evidence.criteria import PLANS, QUICK, layers_of
 from benchmarks.evidence.plots import curve, picture
-from benchmarks.evidence.run import Run, show, start
+from benchmarks.evidence.run import Run, mean, show, start
 from benchmarks.evidence.training import error, errors, train
 from sparsenet import prune
 from sparsenet.report.data import Data
@@ -50,32 +51,46 @@ def one_seed(run: Run, data: Data, seed: int) -> dict[str, Any]:
     return {"seed": seed, "dense_test_error": dense["test_error"], **told}
 
 
+def averaged(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The curves of all seeds: their means and half their ranges."""
+    scans = [one["scan"] for one in found]
+    points = {name: list(zip(*(scan["scores"][name] for scan in scans), strict=True)) for name in scans[0]["scores"]}
+    return {
+        "ratios": scans[0]["ratios"],
+        "baseline": mean(scans, "baseline"),
+        "scores": {name: [statistics.fmean(at) for at in curve_of] for name, curve_of in points.items()},
+        "half_ranges": {name: [(max(at) - min(at)) / 2 for at in curve_of] for name, curve_of in points.items()},
+        "proposed": {name: [one["proposed"].get(name, 0.0) for one in found] for name in points},
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     run = start("sensitivity", __doc__, argv, seeds=1)
     data = run.data("fashion")
     found = [one_seed(run, data, seed) for seed in run.seeds]
-    scan = found[0]["scan"]
+    means = averaged(found)
     rows: list[dict[str, Any]] = []
-    for name, scores in scan["scores"].items():
-        curve_of = dict(zip(map(str, scan["ratios"]), scores, strict=True))
-        rows.append({"layer": name, "proposed": found[0]["proposed"].get(name, 0.0), **curve_of})
-    columns = {"<layer": "layer", **{f"{r:.0%}": str(r) for r in scan["ratios"]}, "proposed": "proposed"}
-    show(f"Held-out accuracy on {data.name} with one layer pruned, of {scan['baseline']:.2f} %", rows, columns)
+    for name, scores in means["scores"].items():
+        proposed = ", ".join(f"{share:.0%}" for share in means["proposed"][name])
+        rows.append({"layer": name, "proposed": proposed, **dict(zip(map(str, means["ratios"]), scores, strict=True))})
+    columns = {"<layer": "layer", **{f"{r:.0%}": str(r) for r in means["ratios"]}, "proposed": "proposed"}
+    show(f"Held-out accuracy on {data.name} with one layer pruned, of {means['baseline']:.2f} %", rows, columns)
     for one in found:
         flops = one["macs"] / one["dense_macs"]
         print(f"seed {one['seed']}: the proposal, all layers at once, leaves {flops:.0%} of the FLOPs; test error")
         print(f"{one['dense_test_error']:.2f}, {one['before']:.2f} as pruned, {one['test_error']:.2f} retrained")
     recipe, retrain = (QUICK if run.quick else PLANS["vgg"])[:2]
     settings = {"dense": recipe.told(), "retrain": retrain.told(), "max_drop": MAX_DROP}
-    file = run.save(data, settings, {"seed_results": found})
+    file = run.save(data, settings, {"means": means, "seed_results": found})
 
     def draw(axes: list[Any]) -> None:
-        for number, (name, scores) in enumerate(scan["scores"].items()):
-            curve(axes[0], number, [0, *scan["ratios"]], [scan["baseline"], *scores], name)
+        for number, (name, scores) in enumerate(means["scores"].items()):
+            half = [0.0, *means["half_ranges"][name]]
+            curve(axes[0], number, [0, *means["ratios"]], [means["baseline"], *scores], name, half)
         axes[0].set(xlabel="share of filters pruned", ylabel="held-out accuracy, %", title="small VGG, no retraining")
         axes[0].legend(fontsize=7, frameon=False)
 
-    picture(file.with_suffix(".svg"), f"{data.name}, seed 0", 1, draw, 5.0)
+    picture(file.with_suffix(".svg"), f"{data.name}, {run.seeds_told}, bars: half the range", 1, draw, 5.0)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,10 @@ def criteria(told: Told) -> str:
 
 
 def sensitivity(told: Told) -> str:
-    scan, proposed = told["seed_results"][0]["scan"], told["seed_results"][0]["proposed"]
-    rows = [[name, *scores, f"{proposed.get(name, 0):.0%}"] for name, scores in scan["scores"].items()]
-    return markdown(["layer", *(f"{ratio:.0%}" for ratio in scan["ratios"]), "proposed"], rows)
+    means = told["means"]
+    rows = [[name, *scores, ", ".join(f"{share:.0%}" for share in means["proposed"][name])]
+            for name, scores in means["scores"].items()]
+    return markdown(["layer", *(f"{ratio:.0%}" for ratio in means["ratios"]), "proposed"], rows)
 
 
 def neighbours(told: Told) -> str:
