@@ -1,0 +1,32 @@
+"""The CPU that denies AVX-512: what is measured there takes its AVX2 path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import without_avx512
+
+LAUNCHER = [sys.executable, "-m", "benchmarks.without_avx512"]
+
+
+def test_every_process_sees_a_cpu_without_avx512() -> None:
+    reason = without_avx512.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    asks = "from sparsenet import _core; print(*_core.isas())"
+    again = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {asks!r}], check=True)"
+    for program in (asks, again):  # a child of a child, too
+        ran = subprocess.run([*LAUNCHER, sys.executable, "-c", program], capture_output=True, text=True)
+        if "no CPUID faulting" in ran.stderr:
+            pytest.skip(ran.stderr.strip())
+        assert ran.returncode == 0, ran.stderr
+        isas = ran.stdout.split()
+        assert "scalar" in isas and "avx512" not in isas
+
+
+def test_a_command_is_needed() -> None:
+    ran = subprocess.run(LAUNCHER, capture_output=True, text=True)
+    assert ran.returncode == 2 and "benchmarks.targets" in ran.stderr
