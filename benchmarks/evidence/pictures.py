@@ -11,7 +11,7 @@ COSTS = (("macs", "million multiply-adds", 1e-6), ("bytes", ".snet, kB", 1e-3), 
 
 
 def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> None:
-    """Test accuracy after retraining against each cost; a column that was not measured is left out."""
+    """Points of test accuracy lost, after retraining, against each cost; a column that was not measured is left out."""
     nets = list(dict.fromkeys(row["net"] for row in means))
     costs = [cost for cost in COSTS if all(row[cost[0]] is not None for row in means)]
     methods = list(dict.fromkeys(row["method"] for row in means))
@@ -22,7 +22,7 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
             for key, label, unit in costs:
                 ax = next(panels)
                 for number, method in enumerate(methods):
-                    points = sorted((unit * row[key], row["after"]) for row in means
+                    points = sorted((unit * row[key], -row["lost"]) for row in means
                                     if row["net"] == net and row["method"] == method)
                     hollow = method.startswith("scratch")
                     style = {"mfc": "none"} if hollow else {}
@@ -32,7 +32,7 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
                     ax.plot(*zip(*points, strict=True), line, marker=marker, color=color, ms=5, lw=1, label=method,
                             **style)
                 log_axis(ax)
-                ax.set(xlabel=label, ylabel="test accuracy, %", title=net)
+                ax.set(xlabel=label, ylabel="test accuracy against dense, points", title=net)
         axes[-1].legend(fontsize=6, frameon=False)
 
     picture(path, caption, len(nets) * len(costs), draw, 3.6, columns=len(costs))
