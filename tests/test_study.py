@@ -83,6 +83,7 @@ def test_equal_accuracy_is_two_standard_errors_of_the_held_out_images() -> None:
     ]
     assert [r["key"] for r in page.as_accurate(rows)] == ["weights-0.5", "weights-0.8"]
     told = {"rows": {"vgg": rows}}
+    assert page.lost({"x": [90.0, 92.0]}, {"x": [89.0]}, "x") == 1  # seed by seed
     assert "weights-0.8" in page.equal(told)
     assert "weights-0.5" not in page.equal(told)
     assert "filters" not in page.equal(told)

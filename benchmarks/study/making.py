@@ -98,8 +98,7 @@ class Maker:
 
     def _retrain(self, model: nn.Module) -> None:
         if self.subject.retrain is not None and self.data is not None:
-            images = self.data.train.head(self.subject.images) if self.subject.images else self.data.train
-            train(model, images, self.subject.retrain, self.seed + 100)
+            train(model, self.data.train, self.subject.retrain, self.seed + 100)
 
     def _accuracy(self, engine: sn.Engine) -> dict[str, float]:
         """Of the compiled network, in percent, on the held-out and on the test images."""

@@ -68,17 +68,13 @@ N_M = [Pruning(0.0, "nm", 0.5), Pruning(0.0, "nm", 0.75)]
 
 @dataclass(frozen=True)
 class Subject:
-    """``data`` is what accuracy is taken on; without it the weights are random ("") or ImageNet's ("photos").
-
-    ``images`` limits how many training images an epoch of retraining reads; 0: all.
-    """
+    """``data`` is what accuracy is taken on; without it the weights are random ("") or ImageNet's ("photos")."""
 
     title: str
     rows: tuple[Pruning, ...]
     data: str = ""
     dense: Recipe | None = None
     retrain: Recipe | None = None
-    images: int = 0
 
 
 def _rows(*parts: list[Pruning]) -> tuple[Pruning, ...]:
@@ -102,16 +98,16 @@ SUBJECTS: dict[str, Subject] = {
         "small VGG, Fashion-MNIST",
         _rows(
             weights(0.5, 0.7, 0.8), filters(0.15, 0.3), N_M, both(0.15, 0.5), blocks(0.5, 0.7), weights(0.9),
-            both(0.15, 0.7),
+            both(0.15, 0.7), both(0.3, 0.5, 0.7), blocks(0.8),
         ),
-        "fashion", _VGG, Recipe(1, bf16=True), images=27_500,
+        "fashion", _VGG, Recipe(2, bf16=True),
     ),
     "resnet20": Subject(
         "ResNet-20, Fashion-MNIST",
         _rows(
             weights(0.5, 0.7), filters(0.25), N_M, blocks(0.5), both(0.25, 0.5),
         ),
-        "fashion", Recipe(3, 4e-3, bf16=True), Recipe(1, 1e-3, bf16=True), images=27_500,
+        "fashion", Recipe(3, 4e-3, bf16=True), Recipe(1, 1e-3, bf16=True),
     ),
     "mobilenet_v2": Subject(
         "MobileNetV2, ImageNet weights, not retrained",
