@@ -15,6 +15,7 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
     nets = list(dict.fromkeys(row["net"] for row in means))
     costs = [cost for cost in COSTS if all(row[cost[0]] is not None for row in means)]
     methods = list(dict.fromkeys(row["method"] for row in means))
+    controls = [method for method in methods if method.startswith("scratch")]
 
     def draw(axes: list[Any]) -> None:
         panels = iter(axes)
@@ -24,15 +25,16 @@ def criteria_picture(means: list[dict[str, Any]], path: Path, caption: str) -> N
                 for number, method in enumerate(methods):
                     points = sorted((unit * row[key], -row["lost"]) for row in means
                                     if row["net"] == net and row["method"] == method)
-                    hollow = method.startswith("scratch")
+                    hollow = method in controls
                     style = {"mfc": "none"} if hollow else {}
                     color = "#000000" if hollow or method == "dense" else COLORS[number % len(COLORS)]
                     line = ":" if hollow else "-"
-                    marker = MARKERS[(number + number // len(COLORS)) % len(MARKERS)]  # no two alike
+                    turn = controls.index(method) if hollow else number + number // len(COLORS)  # no two alike
+                    marker = MARKERS[turn % len(MARKERS)]
                     ax.plot(*zip(*points, strict=True), line, marker=marker, color=color, ms=5, lw=1, label=method,
                             **style)
                 log_axis(ax)
                 ax.set(xlabel=label, ylabel="test accuracy against dense, points", title=net)
-        axes[-1].legend(fontsize=6, frameon=False)
+        axes[-1].legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
     picture(path, caption, len(nets) * len(costs), draw, 3.6, columns=len(costs))
