@@ -1,8 +1,11 @@
-"""Writes README.md's table of numbers and its picture from a run of benchmarks.targets.
+"""Writes README.md's table of numbers and its picture, and docs/performance.md's table of targets, from runs of
+benchmarks.targets.
 
     python -m benchmarks.targets --json docs/measured.json
-    python -m benchmarks.readme_table docs/measured.json
+    python -m benchmarks.without_avx512 python -m benchmarks.targets --json docs/measured-avx2.json
+    python -m benchmarks.readme_table docs/measured.json docs/measured-avx2.json
 
+The first file gives the times; each further one a column of ratios, for the instruction set that it was measured with.
 The picture (docs/resnet50.svg) shows one network at each of its shares of random zeros.
 """
 
@@ -18,11 +21,13 @@ from matplotlib.figure import Figure
 
 from sparsenet.cli.common import replacing
 
-from .target_table import IMAGE_NETWORKS, PERCEPTRONS
+from .target_table import IMAGE_NETWORKS, PERCEPTRONS, table
 
 ROOT = Path(__file__).parent.parent
 BEGIN = "<!-- numbers: written by `python -m benchmarks.readme_table`; do not edit by hand -->\n"
 END = "<!-- end of numbers -->"
+TARGETS_BEGIN = "<!-- targets: written by `python -m benchmarks.readme_table`; do not edit by hand -->\n"
+TARGETS_END = "<!-- end of targets -->"
 NETWORK = "resnet50"
 SHOWN = ("unstructured", "4x1", "filters")  # the rest is in the JSON
 ZEROS = {
@@ -45,7 +50,11 @@ STYLES = {
 def rows(told: dict[str, Any]) -> list[dict[str, Any]]:
     """What the table shows: whole networks beside peers, one image, one thread."""
     wanted = {"kind": "peers", "batch": 1, "threads": 1}
-    found = [row for row in told["rows"].values() if wanted.items() <= row.items() and "value" in row]
+    found = [
+        {**row, "name": name}
+        for name, row in told["rows"].items()
+        if wanted.items() <= row.items() and "value" in row
+    ]
     order = list(dict.fromkeys([*IMAGE_NETWORKS, *PERCEPTRONS, *(row["network"] for row in found)]))
     found.sort(key=lambda row: (order.index(row["network"]), list(ZEROS).index(row["pattern"]), row["zeros"]))
     if not found:
@@ -53,22 +62,60 @@ def rows(told: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def markdown(told: dict[str, Any]) -> str:
+def markdown(told: dict[str, Any], *others: dict[str, Any]) -> str:
     """The table, a row a network and its zeros; where the best peer is faster the ratio says so."""
     shown = [row for row in rows(told) if row["pattern"] in SHOWN]
-    lines = ["| network | zeros | sparsenet | best dense peer | times faster |", "|---|---|---:|---:|---:|"]
+    isas = [_isa(one) for one in (told, *others)]
+    lines = ["| " + " | ".join(["network", "zeros", "sparsenet", "best dense peer", *isas]) + " |"]
+    lines.append("|---|---|---:|---:|" + "---:|" * len(isas))
     for row in shown:
         times, best = row["results"], row["best"]
-        ratio = f"{row['value']:.2f}x" if row["value"] >= 1 else f"**{row['value']:.2f}x**"
         zeros = ZEROS[row["pattern"]].format(row["zeros"]) if row["zeros"] else "none"
         ours, theirs = (f"{_ms(times[name]['median_ms'])} ms" for name in ("sparsenet", best))
-        lines.append(f"| {row['network']} | {zeros} | {ours} | {theirs} ({best}) | {ratio} |")
+        ratios = [_ratio(_of(one, row["name"])) for one in (told, *others)]
+        lines.append("| " + " | ".join([row["network"], zeros, ours, f"{theirs} ({best})", *ratios]) + " |")
     names = sorted({name for row in shown for name in row["ratios"]})
     versions = ", ".join(f"{name} {told['versions'][name]}" for name in names)
-    note = f"Median latency of one image on one core of {told['cpu']}, {shown[0]['isa']}, fp32. Peers ({versions}) run "
-    note += "the same weights, for pruned filters the same small network, in turn with sparsenet; the fastest is shown."
-    note += " **Bold: the peer is faster.**" if any(row["value"] < 1 for row in shown) else ""
-    return "\n".join([note, "", *lines]) + "\n"
+    note = f"Median latency of one image on one core of {told['cpu']}, {isas[0]}, fp32, and how many times faster than "
+    note += f"the fastest peer that is. Peers ({versions}) run the same weights, for pruned filters the same small "
+    note += "network, in turn with sparsenet."
+    if others:
+        note += f" {', '.join(isas[1:])}: the same on a CPU that denies what goes beyond, for us and for the peers."
+    bold = any(_of(one, row["name"]) < 1 for row in shown for one in (told, *others))
+    return "\n".join([note + (" **Bold: a peer is faster.**" if bold else ""), "", *lines]) + "\n"
+
+
+def targets_markdown(*all_told: dict[str, Any]) -> str:
+    """Every target with its measured values, a column an instruction set."""
+    isas = [_isa(one) for one in all_told]
+    lines = ["| " + " | ".join(["target", "enough", "aim", *isas]) + " |", "|---|---:|---:|" + "---:|" * len(isas)]
+    counts = dict.fromkeys(isas, (0, 0))
+    for target in table():
+        if target.enough is None:
+            continue
+        enough = f"at most {target.enough:g}" if target.at_most else f"{target.enough:g}"
+        cells = [f"`{target.name}`", enough, f"{target.aim:g}" if target.aim else ""]
+        for isa, one in zip(isas, all_told, strict=True):
+            value = _of(one, target.name)
+            met = bool(target.passes(value))
+            counts[isa] = (counts[isa][0] + met, counts[isa][1] + (value == value))
+            cells.append("" if value != value else f"{value:.2f}" if met else f"**{value:.2f}**")
+        lines.append("| " + " | ".join(cells) + " |")
+    told = "; ".join(f"{isa}: {met} of {measured} measured ones are met" for isa, (met, measured) in counts.items())
+    return "\n".join([f"{told}. **Bold: short of the target.**", "", *lines]) + "\n"
+
+
+def _isa(told: dict[str, Any]) -> str:
+    return str(next(row["isa"] for row in told["rows"].values() if "isa" in row))
+
+
+def _of(told: dict[str, Any], name: str) -> float:
+    """A row's value there, NaN where it was not measured."""
+    return float(told["rows"].get(name, {}).get("value", "nan"))
+
+
+def _ratio(value: float) -> str:
+    return "" if value != value else f"{value:.2f}x" if value >= 1 else f"**{value:.2f}x**"
 
 
 def _ms(value: float) -> str:
@@ -99,20 +146,24 @@ def draw(told: dict[str, Any], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None})
 
 
+def _put(path: Path, begin: str, end: str, text: str) -> None:
+    """Replaces what stands between the markers."""
+    old = path.read_text(encoding="utf-8")
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise SystemExit(f"{path}: the markers of the generated section are gone: {begin.strip()} ... {end}")
+    before, rest = old.split(begin)
+    with replacing(path) as temporary:
+        temporary.write_text(f"{before}{begin}{text}{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measured", type=Path, help="what benchmarks.targets --json wrote")
-    told = json.loads(parser.parse_args().measured.read_text(encoding="utf-8"))
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit("README.md: the markers of the numbers' section are gone")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
+    parser.add_argument("measured", type=Path, nargs="+", help="what benchmarks.targets --json wrote")
+    all_told = [json.loads(path.read_text(encoding="utf-8")) for path in parser.parse_args().measured]
     with replacing(ROOT / "docs" / "resnet50.svg") as temporary:
-        draw(told, temporary)
-    with replacing(readme) as temporary:
-        temporary.write_text(f"{before}{BEGIN}{markdown(told)}{END}{after}", encoding="utf-8")
+        draw(all_told[0], temporary)
+    _put(ROOT / "README.md", BEGIN, END, markdown(*all_told))
+    _put(ROOT / "docs" / "performance.md", TARGETS_BEGIN, TARGETS_END, targets_markdown(*all_told))
 
 
 if __name__ == "__main__":

@@ -175,6 +175,13 @@ def test_targets_resume_and_make_the_readmes_table(tmp_path: Path) -> None:
     lines = readme_table.markdown(told).splitlines()
     assert lines[-1].startswith("| lenet5 | 90 % random | ")
     assert "(torch) |" in lines[-1]
+    half = {"rows": {name: {**row, "isa": "less", "value": 0.5} for name, row in told["rows"].items()}}
+    assert readme_table.markdown(told, half).splitlines()[-1] == lines[-1] + " **0.50x** |"
+    known = {"rows": {"peers-vgg16-unstructured-90": {"isa": "a", "value": 2.9}, "x": {"isa": "a"}}}
+    short = {"rows": {"peers-vgg16-unstructured-90": {"isa": "b", "value": 2.7}}}
+    targets = readme_table.targets_markdown(known, short)
+    assert "a: 1 of 1 measured ones are met; b: 0 of 1" in targets
+    assert "| `peers-vgg16-unstructured-90` | 2.8 | 4 | 2.90 | **2.70** |" in targets
 
 
 def test_break_even_is_where_the_ratio_stays_above_one() -> None:
