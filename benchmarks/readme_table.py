@@ -90,8 +90,10 @@ def targets_markdown(*all_told: dict[str, Any]) -> str:
     isas = [_isa(one) for one in all_told]
     lines = ["| " + " | ".join(["target", "enough", "aim", *isas]) + " |", "|---|---:|---:|" + "---:|" * len(isas)]
     counts = dict.fromkeys(isas, (0, 0))
-    for target in table():
-        if target.enough is None:
+    wanted = [target for target in table() if target.enough is not None]
+    unmeasured = [target.name for target in wanted if not any("value" in _row(one, target.name) for one in all_told)]
+    for target in wanted:
+        if target.name in unmeasured:
             continue
         enough = f"at most {target.enough:g}" if target.at_most else f"{target.enough:g}"
         cells = [f"`{target.name}`", enough, f"{target.aim:g}" if target.aim else ""]
@@ -102,6 +104,8 @@ def targets_markdown(*all_told: dict[str, Any]) -> str:
             cells.append("" if value != value else f"{value:.2f}" if met else f"**{value:.2f}**")
         lines.append("| " + " | ".join(cells) + " |")
     told = "; ".join(f"{isa}: {met} of {measured} measured ones are met" for isa, (met, measured) in counts.items())
+    if unmeasured:
+        lines += ["", "Not measured: " + ", ".join(f"`{name}`" for name in unmeasured) + "."]
     return "\n".join([f"{told}. **Bold: short of the target.**", "", *lines]) + "\n"
 
 
@@ -111,7 +115,12 @@ def _isa(told: dict[str, Any]) -> str:
 
 def _of(told: dict[str, Any], name: str) -> float:
     """A row's value there, NaN where it was not measured."""
-    return float(told["rows"].get(name, {}).get("value", "nan"))
+    return float(_row(told, name).get("value", "nan"))
+
+
+def _row(told: dict[str, Any], name: str) -> dict[str, Any]:
+    row: dict[str, Any] = told["rows"].get(name, {})
+    return row
 
 
 def _ratio(value: float) -> str:
