@@ -407,6 +407,15 @@ def test_dead_residual_branch_vanishes() -> None:
     assert weights(after) == [(8, 3, 3, 3), (10, 8)]
 
 
+def test_dead_residual_of_a_convolution_with_a_bias_vanishes() -> None:
+    net = Net(channels=4)
+    skip = net.conv(net.x, 4, dead=range(4), bias=None)
+    w, b = net.constant(normal(net.rng, 4, 4, 1, 1)), net.constant(normal(net.rng, 4))
+    attrs = {"stride": [1, 1], "padding": [0] * 4, "dilation": [1, 1]}
+    after = passed(net.done(net.op("Conv", net.x, w, b, skip, **attrs)))
+    assert [len(n.inputs) for n in after.nodes] == [3]
+
+
 @pytest.mark.parametrize("names", [(), ("remove_dead_channels",)])
 def test_inverted_residual(names: tuple[str, ...]) -> None:
     """MobileNetV2: a filter dead in the expansion goes from the depthwise layer and the projection too."""

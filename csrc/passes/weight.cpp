@@ -110,11 +110,11 @@ void set_bias(Graph& graph, int node, bool shared, const std::vector<double>& bi
   const bool zero = std::all_of(bias.begin(), bias.end(), [](double v) { return static_cast<float>(v) == 0; });
   if (!zero && graph.nodes[node].has_input(2)) {
     set_constant(graph, node, 2, shared, make_constant(shape, std::vector<float>(bias.begin(), bias.end())));
-    return;
+  } else {
+    inputs.resize(std::max<std::size_t>(inputs.size(), 3), kNoValue);
+    inputs[2] = zero ? kNoValue : add_floats(graph, graph.nodes[node].name + ".bias", shape, bias);
   }
-  inputs.resize(std::max<std::size_t>(inputs.size(), 3), kNoValue);
-  inputs[2] = zero ? kNoValue : add_floats(graph, graph.nodes[node].name + ".bias", shape, bias);
-  while (inputs.back() == kNoValue) inputs.pop_back();
+  while (inputs.back() == kNoValue) inputs.pop_back();  // the bias, or a residual that is gone
 }
 
 }  // namespace sn
