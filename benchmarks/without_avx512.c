@@ -15,7 +15,9 @@
 
 #define ARCH_SET_CPUID 0x1012  // asm/prctl.h; musl has no such header
 
-static int fault(int on) { return (int)syscall(SYS_arch_prctl, ARCH_SET_CPUID, !on); }
+static int fault(int on) {
+  return (int)syscall(SYS_arch_prctl, ARCH_SET_CPUID, !on);
+}
 
 static unsigned without(unsigned flags, const int* bits, int count) {
   for (int i = 0; i < count; ++i) flags &= ~(1u << bits[i]);
@@ -25,8 +27,8 @@ static unsigned without(unsigned flags, const int* bits, int count) {
 // Intel's manual, volume 2, CPUID, leaf 7.
 static const int kEbx[] = {16, 17, 21, 26, 27, 28, 30, 31};  // AVX512 F, DQ, IFMA, PF, ER, CD, BW, VL
 static const int kEcx[] = {1, 6, 11, 12, 14};                // AVX512 VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ
-static const int kEdx[] = {2, 3, 8, 22, 23, 24, 25};  // AVX512 4VNNIW, 4FMAPS, VP2INTERSECT; AMX; AVX512 FP16
-static const int kEax1[] = {5, 21};                   // of subleaf 1: AVX512 BF16, AMX FP16
+static const int kEdx[] = {2, 3, 8, 22, 23, 24, 25};         // AVX512 4VNNIW, 4FMAPS, VP2INTERSECT; AMX; AVX512 FP16
+static const int kEax1[] = {5, 21};                          // of subleaf 1: AVX512 BF16, AMX FP16
 
 static void on_fault(int number, siginfo_t* info, void* context) {
   (void)number, (void)info;
