@@ -26,7 +26,7 @@ namespace sn {
 //   index[e]                             where the panel row of the block's first column begins, in steps of
 //                                        place_floats(); in a fully connected layer, whose vector kernels read the same
 //                                        weights, the column, counted from the k-block's first
-//   value[(e * bc + j) * br + i]         w[rb * br + i][kb * kc + index[e] + j], rows and columns past the end are 0
+//   value[(e * bc + j) * br + i]         row rb * br + i of w, column j of the block; past the end of w it is 0
 // CSR is br = bc = 1. Within a chunk of rows (MatrixProblem), segments of a k-block stand in order of falling length: a
 // k-block that fits L1 leaves a row a handful of entries, and a loop whose count changes from row to row is
 // mispredicted once a row, 20 cycles beside 40 of arithmetic. Sorted, the count changes a dozen times a k-block. The
