@@ -42,7 +42,10 @@ def compile(
         tune: time the candidate kernels of each layer here and now; without it a cost model chooses.
         batch: the batch size to choose kernels for. Every batch size runs, and is fast where layers are alike.
         isa: "scalar", "avx2", "avx512" or "neon"; None takes $SPARSENET_FORCE_ISA, else the best this CPU has.
-        kernel: use this kernel (a name of `sparsenet._core.kernels()`) wherever it applies.
+        kernel: use this kernel (a name of `sparsenet._core.kernels()`) wherever it applies. The name of a matrix kernel
+            may be followed by the layout of what a convolution reads, as in "spmm_1x1_r7_avx2/padded": a panel of
+            copies, "packed" or "sliding", or zero-padded input in place, "padded", or "shifted" with a copy for each
+            column of the window.
         winograd: False keeps 3x3 convolutions from running as Winograd's minimal filtering, which is the faster way
             where zeros are few, with larger rounding errors (docs/performance.md has both).
         passes: True runs every graph pass, False none; a list names passes to leave out.

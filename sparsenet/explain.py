@@ -36,6 +36,7 @@ class Step:
     macs: float
     useful_macs: float
     packed_bytes: int
+    layout: str = ""  # of a convolution's matrix kernel: packed, sliding, padded or shifted; see `kernel` of `compile`
 
     @property
     def density(self) -> float:

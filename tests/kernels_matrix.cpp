@@ -38,9 +38,9 @@ const Case kConvs[] = {
     {9, 130, 4, 5, 31, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.95, 1, true, true, true, 2},
 };
 
-// Windows on images whose rows of pixels make panels slide, narrower than whole vectors or not, with and without room
-// for the padding behind them.
-const Case kSliding[] = {
+// Windows on images whose rows of pixels take whole vectors, nearly or just, with and without room for the padding
+// behind them.
+const Case kWindows[] = {
     {1, 40, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.8, 1, true, true, true, 2},
     {2, 21, 9, 16, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0.7, 1, true, false, false, 1},
     {1, 12, 23, 28, 8, 5, 3, 1, 2, 1, 2, 1, 1, 2, 0.9, 4, false, false, true, 1},
@@ -192,16 +192,8 @@ std::vector<Isa> isas() {
   return out;
 }
 
-void convolutions() {
-  for (const Isa isa : isas()) {
-    for (const PanelVariant& v : panel_variants(isa)) {
-      for (const Case& c : kConvs) CHECK(conv_matches(c, isa_name(isa), v.name));
-    }
-  }
-}
-
-// Whether the panel of this kernel slides on a case.
-bool slides(const Case& c, Isa isa, const PanelVariant& v) {
+// Whether this kernel has the layout on a case.
+bool has_layout(const Case& c, Isa isa, const PanelVariant& v, const std::string& layout) {
   MatrixProblem q{};
   q.groups = c.groups, q.C = c.C / c.groups, q.M = c.M / c.groups;
   q.H = c.H, q.W = c.W, q.KH = c.KH, q.KW = c.KW, q.SH = q.SW = c.stride, q.DH = q.DW = c.dilation;
@@ -209,20 +201,27 @@ bool slides(const Case& c, Isa isa, const PanelVariant& v) {
   q.OH = (c.H + c.top + c.bottom - c.dilation * (c.KH - 1) - 1) / c.stride + 1;
   q.OW = q.pitch = (c.W + c.left + c.right - c.dilation * (c.KW - 1) - 1) / c.stride + 1;
   const std::vector<float> w = sparse_weights(c.M, q.K, c, 7);
-  const std::vector<Candidate> all = rank_candidates(q, count_block_shapes(w.data(), q, isa), isa, c.N, v.name);
-  return all.front().sliding;
+  const std::vector<Candidate> all = rank_candidates(q, count_block_shapes(w.data(), q, isa), isa, c.N, v.name, layout);
+  return layout == layout_name(all.front().layout);
 }
 
-void sliding() {
+// Every layout of every kernel, where the case has it.
+void layouts() {
   for (const Isa isa : isas()) {
-    int count = 0;
-    for (const PanelVariant& v : panel_variants(isa)) {
-      for (const Case& c : kSliding) {
-        CHECK(conv_matches(c, isa_name(isa), v.name));
-        count += slides(c, isa, v);
+    for (const Layout layout : {Layout::packed, Layout::sliding, Layout::padded, Layout::shifted}) {
+      const std::string name = layout_name(layout);
+      int count = 0;
+      for (const PanelVariant& v : panel_variants(isa)) {
+        const auto check = [&](const Case& c) {
+          if (!has_layout(c, isa, v, name)) return;
+          CHECK(conv_matches(c, isa_name(isa), v.name + ("/" + name)));
+          ++count;
+        };
+        std::for_each(std::begin(kConvs), std::end(kConvs), check);
+        std::for_each(std::begin(kWindows), std::end(kWindows), check);
       }
+      CHECK(count > 0);
     }
-    CHECK(count > 0);
   }
 }
 
@@ -257,8 +256,7 @@ void windows_too_wide() {
 }  // namespace
 
 int main() {
-  RUN(convolutions);
-  RUN(sliding);
+  RUN(layouts);
   RUN(fully_connected);
   RUN(forcing);
   RUN(windows_too_wide);

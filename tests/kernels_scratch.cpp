@@ -15,6 +15,7 @@
 #include "check.h"
 #include "kernels/panel/table.h"
 #include "kernels/registry.h"
+#include "plan/choose.h"
 #include "plan/lower.h"
 
 using namespace sn;
@@ -53,7 +54,8 @@ std::vector<float> run(const Step& step, const Case& c, const std::vector<float>
   return y;
 }
 
-bool ignores_dirt(const Case& c, Isa isa, const std::string& kernel, double zeros) {
+// `layout`: of a matrix kernel, where the case has it.
+bool ignores_dirt(const Case& c, Isa isa, const std::string& kernel, double zeros, const std::string& layout = "") {
   Graph g;
   const ValueId x = g.add_input("x", {kBatch, c.C, c.H, c.W});
   const std::vector<float> w = random_floats(static_cast<std::size_t>(c.M) * c.C * c.K * c.K, zeros);
@@ -63,7 +65,9 @@ bool ignores_dirt(const Case& c, Isa isa, const std::string& kernel, double zero
              {{"stride", Ints{c.stride, c.stride}}, {"padding", padding}, {"dilation", Ints{1, 1}}}, "y");
   for (Value& value : g.values) value.data = value.dense();  // as the engine hands constants to a step
   LowerContext context{g, isa, 1, c.batch, kernel, nullptr};
+  context.layout = layout;
   const Step step = lower_conv(context, g.nodes[0]);
+  if (step.info.layout != layout) return true;
   const int OH = (c.H + 2 * c.padding - c.K) / c.stride + 1, OW = (c.W + 2 * c.padding - c.K) / c.stride + 1;
   const std::size_t outputs = static_cast<std::size_t>(c.batch) * c.M * OH * OW;
   const std::vector<float> in = random_floats(static_cast<std::size_t>(c.batch) * c.C * c.H * c.W, 0);
@@ -87,7 +91,11 @@ void matrix_kernels() {
     const Isa isa = static_cast<Isa>(i);
     if (!(available_isas() & isa_bit(isa))) continue;
     for (const PanelVariant& v : panel_variants(isa)) {
-      for (const Case& c : kCases) CHECK(ignores_dirt(c, isa, v.name, v.sparse ? 0.8 : 0.0));
+      for (const Case& c : kCases) {
+        for (const Layout layout : {Layout::packed, Layout::sliding, Layout::padded, Layout::shifted}) {
+          CHECK(ignores_dirt(c, isa, v.name, v.sparse ? 0.8 : 0.0, layout_name(layout)));
+        }
+      }
     }
   }
 }

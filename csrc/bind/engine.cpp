@@ -66,6 +66,7 @@ py::dict step_dict(const StepInfo& s) {
   d["node"] = s.node;
   d["op"] = s.op;
   d["kernel"] = s.kernel;
+  d["layout"] = s.layout;
   d["why"] = s.why;
   d["shape"] = shape_tuple(s.out_shape);
   d["weights"] = s.weights;

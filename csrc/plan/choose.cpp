@@ -13,12 +13,14 @@ namespace {
 constexpr double kSegmentCycles = 6;  // one row block in one k-block: its row, start and end, the loop's set-up
 constexpr double kSumCycles = 1.5;    // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
 constexpr double kFarLoad = 0.7;      // more for a panel vector from L2 than from L1
+constexpr double kSplitLoad = 1.3;    // more for a load that crosses a cache line
 constexpr double kRunCycles = 6;      // a run of an image row copied to the strip, or of the strip to a panel row
 // What sparse kernels take over this model more than dense ones do, so that they overtake those where they do when
 // timed (AVX-512, docs/study.md): at 33-58 % random zeros in 1x1 layers, at 67-92 % in 3x3 layers that may run as
 // Winograd.
 constexpr double kSparseSlack = 1.5;
 constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for weights and sums on their way
+constexpr double kPaddedShare = 0.6;  // of that where loads cross lines: a miss costs twice, and there are fewer sums
 constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
 constexpr double kStripShare = 0.25;  // of L2 for the strip of padded input, read once for each tap
 
@@ -28,10 +30,13 @@ constexpr int kSlideStride = 8;
 // The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
 constexpr int kLinearBlock = 4096;
 
-// `far`: the share of the panel that L1 does not hold.
-double fma_bound(int br, int bc, int r, double far) {
-  const double fma = br * bc * r / 2.0;
-  const double loads = (1 + bc * (r + br)) / 2.0 + far * kFarLoad * bc * r;
+// `far`: the share of the panel that L1 does not hold. `split`: the share of its vectors that cross a cache line.
+double fma_bound(const PanelVariant& v, double far, double split) {
+  const int br = v.br, bc = v.bc, r = v.r;
+  // More than two rows keep in registers what they share; sums that find none are loaded and stored.
+  const int registers = v.lanes == 8 ? 16 : 32, held = br * r + (br > 2 ? r : 0) + 1;
+  const double fma = br * bc * r / 2.0 + bc * std::max(0, held - registers);
+  const double loads = (1 + bc * (r * (1 + split) + br)) / 2.0 + far * kFarLoad * bc * r;
   const double chain = br * r < 4 ? 2.0 * bc : 0;  // so few accumulators wait for their own latency
   return std::max({fma, loads, chain});
 }
@@ -44,9 +49,18 @@ double copy_cycles(const MatrixProblem& q, int tile, int r) {
   const double strip = (pixels / q.pitch * kRunCycles * q.SH + r * q.strip * vector) / q.strip *
                        static_cast<double>(strip_channel(q, q.strip * tile)) / pixels;
   if (q.KH * q.KW == 1) return strip;
-  if (q.sliding) return (r * static_cast<double>(slide_floats(q, tile)) / tile + strip) / (q.KH * q.KW);
+  if (in_place(q)) return strip / (q.KH * q.KW);
+  if (q.layout == Layout::sliding) {
+    return (r * static_cast<double>(slide_floats(q, tile)) / tile + strip) / (q.KH * q.KW);
+  }
   const double runs = q.pitch == strip_pitch(q) ? 0 : static_cast<double>(tile) / q.OW + 1;
   return r * 1.5 + runs * kRunCycles + strip / (q.KH * q.KW);
+}
+
+// Floats of a channel that a tile sees where kernels read the strip.
+double seen_floats(const MatrixProblem& q, int tile) {
+  const double others = (q.strip - 1.0) * tile * static_cast<double>(planes(q));
+  return static_cast<double>(strip_channel(q, std::int64_t{q.strip} * tile)) - others;
 }
 
 // Tiles, the last one perhaps a vector narrower.
@@ -62,14 +76,18 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
   const double k_blocks = std::ceil(static_cast<double>(q.K) / q.w.kc);
   const double pack = q.K * copy_cycles(q, v.tile(), v.r) * q.groups;
   const double sums = v.br * v.r * (2 * k_blocks - 1) * kSumCycles;
-  const double panel = static_cast<double>(panel_floats(q, v.tile())) * sizeof(float);
+  const double floats =
+      in_place(q) ? q.w.kc / (q.KH * q.KW) * seen_floats(q, v.tile()) : static_cast<double>(panel_floats(q, v.tile()));
+  const double panel = floats * sizeof(float);
+  // All columns of the window but the first; a line holds kMaxLanes floats.
+  const double split = q.layout == Layout::padded ? kSplitLoad * (q.KW - 1.0) / q.KW * v.lanes / kMaxLanes : 0.0;
   const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
   double multiply = row_blocks * (k_blocks * kSegmentCycles + sums);
   if (v.sparse) {
-    multiply += static_cast<double>(blocks) * fma_bound(v.br, v.bc, v.r, far);
+    multiply += static_cast<double>(blocks) * fma_bound(v, far, split);
   } else {
-    const double step = std::max({v.br * v.r / 2.0, (v.br + v.r) / 2.0, 4.0});
-    multiply += row_blocks * q.K * step;
+    const double step = std::max({v.br * v.r / 2.0, (v.br + v.r * (1 + split)) / 2.0, 4.0});
+    multiply += row_blocks * q.K * (step + split * far * kFarLoad * v.r);
   }
   const double slack = v.sparse ? kSparseSlack : 1.0;
   return slack * tiles * (multiply + pack) / (q.linear ? static_cast<double>(batch) : 1.0);
@@ -83,38 +101,45 @@ int split_k(int K, int longest, int bc) {
   return (kc + bc - 1) / bc * bc;
 }
 
-// The k-block whose panel takes this many floats at most; 0: a sliding panel of one channel takes more.
+// The k-block whose panel, or part of the strip, takes this many floats at most; 0: that of one channel takes more.
 int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
-  if (v.sparse && !q.linear) floats = std::min(floats, 65535.0 * place_floats(v.lanes));  // 16 bits of a place
-  if (q.sliding) {
-    const int window = q.KH * q.KW,
-              channels = static_cast<int>(floats / static_cast<double>(slide_floats(q, v.tile())));
+  const double reach = 65535.0 * place_floats(q.layout, v.lanes);  // 16 bits of a place
+  const int window = q.KH * q.KW;
+  if (in_place(q)) {
+    const double channels = std::min(floats / seen_floats(q, v.tile()),
+                                     reach / static_cast<double>(strip_channel(q, std::int64_t{q.strip} * v.tile())));
+    return channels < 1 ? 0 : split_k(q.K, static_cast<int>(channels) * window, window);
+  }
+  if (v.sparse && !q.linear) floats = std::min(floats, reach);
+  if (q.layout == Layout::sliding) {
+    const int channels = static_cast<int>(floats / static_cast<double>(slide_floats(q, v.tile())));
     return channels == 0 ? 0 : split_k(q.K, channels * window, window);
   }
   const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, 65536);
   return split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
 }
 
-// The ways to number pixels: with the gaps between their rows, without, and in rows of whole vectors that let the
-// panel slide.
+// The layouts, and the ways to number pixels: a packed panel's with the gaps between their rows and without. A strip
+// beyond L2 is not read in place.
 std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v) {
-  std::vector<MatrixProblem> out(1, q);
-  if (!q.flat && !q.linear) {
-    if (strip_pitch(q) != q.OW) {
-      out.push_back(q);
-      out.back().pitch = static_cast<std::int32_t>(strip_pitch(q));
-    }
-    const int vectors = (q.OW + v.lanes - 1) / v.lanes;
-    if (v.sparse && v.bc == 1 && q.KH > 1 && q.SH <= kSlideStride && v.r % vectors == 0) {
-      out.push_back(q);
-      out.back().pitch = vectors * v.lanes;
-      out.back().sliding = true;
-    }
-  }
-  for (MatrixProblem& tiled : out) {
+  std::vector<MatrixProblem> out;
+  const auto add = [&](Layout layout, std::int64_t pitch) {
+    MatrixProblem tiled = q;
+    tiled.layout = layout;
+    tiled.pitch = static_cast<std::int32_t>(pitch);
     tiled.strip = strip_tiles(tiled, v.tile());
     tiled.w.bc = v.bc;
-  }
+    const std::size_t strip = static_cast<std::size_t>(strip_floats(tiled, v.tile())) * sizeof(float);
+    if (!in_place(tiled) || strip <= l2_bytes()) out.push_back(tiled);
+  };
+  add(Layout::packed, q.OW);
+  if (q.flat || q.linear) return out;
+  const std::int64_t gaps = strip_pitch(q), vectors = (q.OW + v.lanes - 1) / v.lanes;
+  if (gaps != q.OW) add(Layout::packed, gaps);
+  if (v.bc > 1 || q.KH * q.KW == 1) return out;
+  add(Layout::padded, gaps);
+  add(Layout::shifted, vectors * v.lanes);
+  if (v.sparse && q.KH > 1 && q.SH <= kSlideStride && v.r % vectors == 0) add(Layout::sliding, vectors * v.lanes);
   return out;
 }
 
@@ -124,9 +149,22 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
 int strip_tiles(const MatrixProblem& q, int tile) {
   if (q.KH * q.KW == 1) return 1;
   const double fits = kStripShare * static_cast<double>(l2_bytes()) / sizeof(float) / q.C;
-  const double tiles =
-      (fits - strip_reach(q)) / (static_cast<double>(tile) * phases(q.SH, q.KH, q.DH) * phases(q.SW, q.KW, q.DW));
+  const double tiles = (fits - strip_reach(q)) / (static_cast<double>(tile) * static_cast<double>(planes(q)));
   return std::clamp(static_cast<int>(tiles), 1, static_cast<int>((pixel_count(q) + tile - 1) / tile));
+}
+
+const char* layout_name(Layout layout) {
+  switch (layout) {
+    case Layout::packed:
+      return "packed";
+    case Layout::sliding:
+      return "sliding";
+    case Layout::padded:
+      return "padded";
+    case Layout::shifted:
+      return "shifted";
+  }
+  return "";
 }
 
 std::int64_t BlockCounts::of(int br, int bc) const {
@@ -148,13 +186,15 @@ BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) 
 }
 
 std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
-                                       const std::string& forced) {
+                                       const std::string& forced, const std::string& layout) {
   std::vector<PanelVariant> variants = panel_variants(isa);
   const auto is_forced = [&](const PanelVariant& v) { return forced == v.name; };
   if (std::any_of(variants.begin(), variants.end(), is_forced)) {
     variants.erase(
         std::remove_if(variants.begin(), variants.end(), [&](const PanelVariant& v) { return !is_forced(v); }),
         variants.end());
+  } else if (!layout.empty()) {
+    return rank_candidates(q, blocks, isa, batch, forced, "");
   }
   std::vector<Candidate> out;
   for (const PanelVariant& v : variants) {
@@ -164,17 +204,20 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
     for (const double cache : v.sparse ? std::vector<double>{l1, 1.7 * l1, 3.4 * l1} : std::vector<double>{l2}) {
       Candidate best;
       for (MatrixProblem& tiled : tilings(q, v)) {
-        tiled.w.kc = k_block(tiled, v, cache / sizeof(float));
+        if (!layout.empty() && layout != layout_name(tiled.layout)) continue;
+        const double share = tiled.layout == Layout::padded && v.sparse ? kPaddedShare : 1.0;
+        tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float));
         if (tiled.w.kc == 0) continue;
         const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
-        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.sliding, cycles};
+        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, cycles};
       }
       const auto same = [&](const Candidate& c) {
-        return c.variant.name == v.name && c.kc == best.kc && c.pitch == best.pitch && c.sliding == best.sliding;
+        return c.variant.name == v.name && c.kc == best.kc && c.pitch == best.pitch && c.layout == best.layout;
       };
-      if (std::none_of(out.begin(), out.end(), same)) out.push_back(best);
+      if (best.kc > 0 && std::none_of(out.begin(), out.end(), same)) out.push_back(best);
     }
   }
+  if (out.empty()) return rank_candidates(q, blocks, isa, batch, forced, "");
   std::sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
   return out;
 }

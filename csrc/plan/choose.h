@@ -12,7 +12,7 @@ namespace sn {
 struct Candidate {
   PanelVariant variant;
   std::int32_t kc = 0, pitch = 1;  // of PackedWeights and MatrixProblem
-  bool sliding = false;
+  Layout layout = Layout::packed;
   double cycles = 0;  // the model's, a sample
 };
 
@@ -32,8 +32,11 @@ int strip_tiles(const MatrixProblem& q, int tile);
 
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa);
 
-// Sorted, best first. A forced kernel name leaves its own candidates only, or all if it has none here.
+const char* layout_name(Layout layout);
+
+// Sorted, best first. A forced kernel leaves its own candidates only, a forced layout of it those of that layout; or
+// all if there are none here.
 std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
-                                       const std::string& forced);
+                                       const std::string& forced, const std::string& layout);
 
 }  // namespace sn

@@ -243,6 +243,8 @@ std::shared_ptr<const Engine> Engine::compile(Graph graph, const CompileOptions&
   Tuner tuner(options.tune_seconds, *impl->pool);
   LowerContext context{
       graph, isa, options.threads, impl->options.batch, options.kernel, options.tune ? &tuner : nullptr};
+  const std::size_t slash = options.kernel.find('/');
+  if (slash != std::string::npos) context.kernel.resize(slash), context.layout = options.kernel.substr(slash + 1);
   context.winograd = options.winograd;
   const std::vector<ValueId> alias = find_aliases(graph);
   bool forced_used = options.kernel.empty();
@@ -256,7 +258,8 @@ std::shared_ptr<const Engine> Engine::compile(Graph graph, const CompileOptions&
     step.info.node = node.name;
     step.info.op = op_name(node.op);
     step.info.out_shape = graph.values[node.output].shape;
-    forced_used = forced_used || step.info.kernel == options.kernel;
+    forced_used = forced_used || (step.info.kernel == context.kernel &&
+                                  (context.layout.empty() || step.info.layout == context.layout));
     impl->scratch_bytes = std::max(impl->scratch_bytes, align_up(step.scratch_bytes));
     impl->infos.push_back(step.info);
     impl->steps.push_back(std::move(step));

@@ -171,7 +171,7 @@ Step Builder::build(const Candidate& c) const {
   layer->q = shape;
   MatrixProblem& q = layer->q;
   q.pitch = c.pitch;
-  q.sliding = c.sliding;
+  q.layout = c.layout;
   q.strip = strip_tiles(q, v.tile());
   layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
   if (node.has_input(2)) {
@@ -212,9 +212,9 @@ Step Builder::build(const Candidate& c) const {
   layer->chunk = split_rows(entries, chunks);
   if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
   std::vector<std::uint16_t> places;
-  if (v.sparse && !q.linear) places = panel_places(q, v.tile(), v.lanes, c.kc);
+  if ((v.sparse && !q.linear) || in_place(q)) places = panel_places(q, v.tile(), v.lanes, c.kc);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
-                            : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc);
+                            : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
   q.w = layer->weights->view;
   if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
@@ -225,6 +225,7 @@ Step Builder::build(const Candidate& c) const {
   step.tasks = q.linear ? linear_tasks : conv_tasks;
   step.scratch_bytes = panel_scratch_bytes(q, v);
   step.info.kernel = kernel;
+  if (!q.linear) step.info.layout = layout_name(q.layout);
   step.info.packed_bytes = layer->weights->bytes() + layer->bias.size() * sizeof(float);
   step.params = std::move(layer);
   return step;
@@ -267,7 +268,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   Builder builder{context, node, w, q, inner};
   const BlockCounts blocks = count_block_shapes(w, q, context.isa);
   const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
-  std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel);
+  std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
     const std::vector<VectorVariant> vectors = vector_variants(context.isa);
     ranked = linear_candidates(std::move(ranked), vectors, context.kernel);
@@ -315,7 +316,8 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   if (context.tuner && context.tuner->remembered.count(key)) {
     const Tuner::Choice& choice = context.tuner->remembered.at(key);
     for (const Candidate& c : ranked) {
-      if (choice.kernel == c.variant.name && choice.kc == c.kc && choice.pitch == c.pitch) best = builder.build(c);
+      if (choice.kernel == c.variant.name && choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout)
+        best = builder.build(c);
     }
     for (const WinogradCandidate& c : winograd) {
       if (choice.kernel == c.name) best = lower_winograd(context, node, c.kernel);
@@ -337,7 +339,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
       if (c.cycles > kHopeless * ranked.front().cycles || !contest.time_left()) break;
       if (!winograd.empty() && c.cycles > kBeaten * winograd.front().cycles) break;
       ++count;
-      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch}, c.variant.sparse);
+      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout}, c.variant.sparse);
       if (q.linear && count >= 2) break;
     }
     if (contest.best.fn) {

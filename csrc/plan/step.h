@@ -14,6 +14,7 @@ namespace sn {
 // What explain() shows of a step.
 struct StepInfo {
   std::string node, op, kernel;  // kernel = its table name, e.g. "spmm_1x1_r8_avx512"
+  std::string layout;            // of a convolution's matrix kernel: what its operands stand in (kernels/panel/panel.h)
   std::string why;               // why this kernel: "tuned: 1.31 ms (gemm 2.90)", "density 0.97", ...
   Shape out_shape;
   std::int64_t weights = 0, nnz = 0;  // elements of the weight, nonzeros of it
@@ -41,10 +42,11 @@ struct LowerContext {
   const Graph& graph;
   Isa isa;
   int threads = 1;
-  std::int64_t batch = 1;  // to choose for
-  std::string kernel;      // forced, where it can do the node
-  Tuner* tuner = nullptr;  // null: choose by the cost model alone
-  bool winograd = true;    // may be a candidate
+  std::int64_t batch = 1;   // to choose for
+  std::string kernel;       // forced, where it can do the node
+  Tuner* tuner = nullptr;   // null: choose by the cost model alone
+  bool winograd = true;     // may be a candidate
+  std::string layout = "";  // forced with the kernel
 };
 using LowerFn = Step (*)(const LowerContext&, const Node&);
 

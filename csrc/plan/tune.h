@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "kernels/panel/panel.h"
 #include "plan/step.h"
 
 namespace sn {
@@ -32,6 +33,7 @@ class Tuner {
   struct Choice {
     std::string kernel, why;
     std::int32_t kc = 0, pitch = 0;
+    Layout layout = Layout::packed;
   };
   std::map<std::string, Choice> remembered;
 

@@ -13,31 +13,46 @@ struct Gemm {
   Gemm(const MatrixProblem& q, const float* a_panel, int64_t g, int kb)
       : panel(a_panel),
         value(q.w.value + (g * q.w.row_blocks * q.K + int64_t{kb} * q.w.kc) * Br),
+        index(q.w.index),
         depth(q.K),
-        count(q.K - kb * q.w.kc < q.w.kc ? q.K - kb * q.w.kc : q.w.kc) {}
+        count(q.K - kb * q.w.kc < q.w.kc ? q.K - kb * q.w.kc : q.w.kc),
+        step(place_floats(q.layout, VL)) {}
 
   SN_INLINE int64_t row(int64_t i) const { return i; }
 
   template <int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
-    const float *w = value + i * depth * Br, *x = panel;
-    for (int k = 0; k < count; ++k, w += Br, x += T) {
-      V p[W];
-#pragma GCC unroll 16
-      for (int r = 0; r < W; ++r) p[r] = loada(x + r * VL);
-#pragma GCC unroll 16
-      for (int i = 0; i < Br; ++i) {
-        const V wi = splat(w, Br, i);
-#pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, p[r], acc[i][r]);
-      }
+    const float* w = value + i * depth * Br;
+    if (!index) {
+      for (int k = 0; k < count; ++k, w += Br) column(panel + int64_t{k} * T, w, acc);
+    } else if (step == 1) {
+      for (int k = 0; k < count; ++k, w += Br) column(row_at(panel, index[k]), w, acc);
+    } else {
+      for (int k = 0; k < count; ++k, w += Br) column(row_at(panel, index[k] * int64_t{kPlace}), w, acc);
     }
   }
 
  private:
+  static constexpr int kPlace = place_floats(Layout::packed, VL);
+
   const float *panel, *value;
+  const uint16_t* index;  // of a strip
   int64_t depth;
-  int count;
+  int count, step;
+
+  // acc += one column of the weights times its panel row
+  template <int W>
+  SN_INLINE static void column(const float* row, const float* w, V (&acc)[BR][W]) {
+    V p[W];
+#pragma GCC unroll 16
+    for (int r = 0; r < W; ++r) p[r] = load(row + r * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < Br; ++i) {
+      const V wi = splat(w, Br, i);
+#pragma GCC unroll 16
+      for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, p[r], acc[i][r]);
+    }
+  }
 };
 
 }  // namespace SN_ISA

@@ -137,7 +137,7 @@ SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
 // Fetches a plane's part of a tile ahead of its turn.
 template <int ForWrite>
 SN_INLINE void fetch_tile(const MatrixProblem& q, const Strip& strip, const float* plane, int64_t first, int tile) {
-  if (!q.sliding) return prefetch_row<ForWrite>(plane + first, tile);
+  if (!whole_vectors(q)) return prefetch_row<ForWrite>(plane + first, tile);
   for (int s = 0; s < strip.store_count; ++s) prefetch_row<ForWrite>(plane + strip.stores[s].to, 1);
 }
 
@@ -244,7 +244,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   const int64_t pixels = q.linear ? args.batch : pixel_count(q);
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
-  const bool window = !q.flat && !q.linear, parted = window && (q.sliding || q.pitch != q.OW);
+  const bool window = !q.flat && !q.linear, parted = window && (whole_vectors(q) || q.pitch != q.OW);
   // The scratch: panel (a vector more, for a piece's overhang), sums, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
@@ -255,6 +255,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   strip.stores = strip.pieces + T;
   strip.taps = reinterpret_cast<int32_t*>(strip.stores + T);
   int64_t strip_end = begin;  // the first task that the strip does not serve
+  int loaded = 0;             // channels of the strip that are there
 
   for (int64_t task = begin; task < end; ++task) {
     const int chunk = static_cast<int>(task % q.chunks);
@@ -269,12 +270,8 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
         const int64_t wanted = q.strip < left ? q.strip : left, count = ahead < wanted ? ahead : wanted;
         strip_end = (task / q.chunks + count) * q.chunks;
         strip.plan(q, p0, count * T < pixels - p0 ? count * T : pixels - p0, T);
-        const float* x = args.in[0] + image * in_plane;
-        for (int c = 0; c < q.C && q.KH * q.KW > 1; ++c) {
-          strip.load(x + static_cast<int64_t>(c) * q.H * q.W, q.SW,
-                     strip.data + static_cast<int64_t>(c) * strip.channel);
-        }
-        if (q.KH * q.KW > 1) zero_row(strip.data + static_cast<int64_t>(q.C) * strip.channel, VL);
+        loaded = q.KH * q.KW > 1 ? 0 : q.C;
+        if (loaded == 0) zero_row(strip.data + static_cast<int64_t>(q.C) * strip.channel, VL);
       }
       strip.plan_tile(q, p0, n);
     }
@@ -282,18 +279,27 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
 
     // No result comes from the lanes past the tile's last pixel, but subnormal garbage there would slow every FMA on
     // it twentyfold.
-    if (n < T) zero_row(panel, static_cast<int>(panel_floats(q, T)));
-    const Tile tile{q, args, strip, panel, sums, parted, image, g, p0, first_pixel, n, rb0, rb1};
+    if (n < T && !in_place(q)) zero_row(panel, static_cast<int>(panel_floats(q, T)));
+    const float* const x = args.in[0] + image * in_plane;
+    Tile tile{q, args, strip, panel, sums, parted, image, g, p0, first_pixel, n, rb0, rb1};
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
+      // A k-block's channels come when its turn does, so that it finds them in the nearest cache.
+      for (; window && loaded < q.C && loaded * (q.KH * q.KW) < k1; ++loaded) {
+        strip.load(x + static_cast<int64_t>(loaded) * q.H * q.W, q.SW, strip.data + int64_t{loaded} * strip.channel);
+      }
       if (q.linear) {
         pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, panel);
-      } else if (window && q.KH * q.KW == 1) {
-        pack_points(q, strip, args.in[0] + image * in_plane, T, k0, k1, panel);
+      } else if (in_place(q)) {
+        tile.panel = strip.data + int64_t{k0 / (q.KH * q.KW)} * strip.channel + strip.offset;
       } else if (q.flat) {
-        pack_flat<R>(q, args.in[0] + image * in_plane, p0, n, k0, k1, panel);
+        pack_flat<R>(q, x, p0, n, k0, k1, panel);
+      } else if (q.KH * q.KW == 1) {
+        pack_points(q, strip, x, T, k0, k1, panel);
+      } else if (q.layout == Layout::sliding) {
+        pack_sliding<R>(q, strip, k0, k1, panel);
       } else {
-        q.sliding ? pack_sliding<R>(q, strip, k0, k1, panel) : pack_window<R>(q, strip, k0, k1, panel);
+        pack_window<R>(q, strip, k0, k1, panel);
       }
       // A column block may reach past K.
       for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);

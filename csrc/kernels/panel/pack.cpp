@@ -186,26 +186,46 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
   return out;
 }
 
+namespace {
+
+// Where tap (kh, kw) of a channel begins in a sliding panel: behind the copies of the phases and columns before.
+std::int64_t slide_tap(const MatrixProblem& q, std::int64_t tile, std::int32_t kh, std::int32_t kw) {
+  const std::int64_t h = static_cast<std::int64_t>(kh) * q.DH;
+  const auto phase = static_cast<std::int32_t>(h % q.SH);
+  const auto copy = [&](std::int32_t a) { return tile + slide_rows(q, a) * q.pitch; };
+  std::int64_t at = h / q.SH * q.pitch + kw * copy(phase);
+  for (std::int32_t a = 0; a < phase; ++a) at += slide_rows(q, a) >= 0 ? q.KW * copy(a) : 0;
+  return at;
+}
+
+}  // namespace
+
 std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc) {
   std::vector<std::uint16_t> places;
-  const std::int64_t channel = q.sliding ? slide_floats(q, tile) : 0;
+  const std::int64_t pixels = q.strip * tile;
   for (int k = 0; k < kc; ++k) {
-    if (!q.sliding) {
-      places.push_back(static_cast<std::uint16_t>(k * tile / place_floats(lanes)));
-      continue;
+    const std::int64_t channel = k / (q.KH * q.KW);
+    const std::int32_t kh = k / q.KW % q.KH, kw = k % q.KW;
+    std::int64_t at = 0;
+    switch (q.layout) {
+      case Layout::packed:
+        at = k * tile;
+        break;
+      case Layout::sliding:
+        at = channel * slide_floats(q, tile) + slide_tap(q, tile, kh, kw);
+        break;
+      case Layout::padded:
+      case Layout::shifted:
+        at = channel * strip_channel(q, pixels) + strip_tap(q, strip_plane(q, pixels), kh, kw);
+        break;
     }
-    const std::int64_t h = k / q.KW % q.KH * static_cast<std::int64_t>(q.DH), a = h % q.SH;
-    std::int64_t at = k / (q.KH * q.KW) * channel + h / q.SH * q.pitch;
-    for (std::int32_t b = 0; b < a; ++b) {
-      if (slide_rows(q, b) >= 0) at += q.KW * (tile + slide_rows(q, b) * q.pitch);
-    }
-    at += k % q.KW * (tile + slide_rows(q, static_cast<std::int32_t>(a)) * q.pitch);
-    places.push_back(static_cast<std::uint16_t>(at / place_floats(lanes)));
+    places.push_back(static_cast<std::uint16_t>(at / place_floats(q.layout, lanes)));
   }
   return places;
 }
 
-std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc) {
+std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc,
+                                         const std::vector<std::uint16_t>& places) {
   auto out = std::make_shared<PackedMatrix>();
   const int row_blocks = (M + br - 1) / br;
   out->entries = static_cast<std::int64_t>(groups) * row_blocks * K;
@@ -219,7 +239,10 @@ std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int 
       }
     }
   }
-  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, nullptr, out->value.as<float>()};
+  out->index = AlignedBuffer(places.size() * sizeof(std::uint16_t));
+  std::copy(places.begin(), places.end(), out->index.as<std::uint16_t>());
+  const std::uint16_t* index = places.empty() ? nullptr : out->index.as<std::uint16_t>();
+  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, index, out->value.as<float>()};
   return out;
 }
 

@@ -26,7 +26,8 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
                                           const std::vector<std::uint16_t>& places = {});
 // PackedWeights::index of a k-block's columns, for tiles of so many pixels and vectors of so many lanes.
 std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);
-std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc);
+std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc,
+                                         const std::vector<std::uint16_t>& places = {});
 
 // Where a weight w[groups][M][K] is not zero, a bit each: read once, then every block shape is counted by words. Asking
 // the floats block by block took most of compile().

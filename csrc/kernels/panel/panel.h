@@ -24,15 +24,15 @@ namespace sn {
 // neighbouring columns. Segment s = (g * k_blocks + kb) * row_blocks + i holds the entries e in
 // [start[s], start[s+1]) of row block row[s] in k-block kb, in order of their columns:
 //   index[e]                             where the panel row of the block's first column begins, in steps of
-//                                        place_floats(); in a fully connected layer, whose vector kernels read the same
-//                                        weights, the column, counted from the k-block's first
+//                                        place_floats(), from that of the k-block's first; in a fully connected layer,
+//                                        whose vector kernels read the same weights, the column, likewise counted
 //   value[(e * bc + j) * br + i]         row rb * br + i of w, column j of the block; past the end of w it is 0
 // CSR is br = bc = 1. Within a chunk of rows (MatrixProblem), segments of a k-block stand in order of falling length: a
 // k-block that fits L1 leaves a row a handful of entries, and a loop whose count changes from row to row is
 // mispredicted once a row, 20 cycles beside 40 of arithmetic. Sorted, the count changes a dozen times a k-block. The
 // last k-block of a convolution writes y, and keeps the order of its rows: 256 -> 1024 channels at 14x14, with a
-// residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start, row or index:
-// value[((g * row_blocks + rb) * K + k) * br + i].
+// residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start or row, and an
+// index only in a strip, of each column of a k-block: value[((g * row_blocks + rb) * K + k) * br + i].
 struct PackedWeights {
   std::int32_t br, bc;
   std::int32_t row_blocks, k_blocks, kc;
@@ -42,14 +42,22 @@ struct PackedWeights {
   const float* value;
 };
 
+// What the kernels' operands stand in.
+enum class Layout : std::uint8_t {
+  packed,   // a panel of kc rows, a tile each
+  sliding,  // a panel whose rows overlap; see slide_rows
+  padded,   // no panel: the strip of zero-padded input (window.h) itself, at any alignment
+  shifted,  // no panel: a strip with a copy of each plane for each column of the window, aligned
+};
+
 struct MatrixProblem {
   std::int32_t groups, M, K;  // M, K: per group
   std::int32_t C, H, W, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
   std::int32_t pitch;  // pixel (oh, ow) is number oh * pitch + ow of its image: OW, or more (window.h)
   std::int32_t strip;  // tiles of a strip (window.h)
   bool linear;
-  bool flat;          // 1x1, stride 1, no padding: H = OH = 1, W = OW = all pixels
-  bool sliding;       // the panel; see there
+  bool flat;  // 1x1, stride 1, no padding: H = OH = 1, W = OW = all pixels
+  Layout layout;
   bool has_residual;  // args.in[1]
   bool far;           // what an image reads and writes, or a linear layer's weights, exceed L2: fetch ahead
   PackedWeights w;
@@ -78,9 +86,23 @@ struct PanelVariant {
 constexpr int kMaxTile = 256;  // pixels: the widest tile of any kernels.inc row
 constexpr int kMaxLanes = 16;
 
-// Eight bytes a step, which x86 and ARM multiply by while they add: 16 bits reach half a megabyte of panel.
-static constexpr std::int32_t place_floats(std::int32_t lanes) {
-  return lanes < 2 ? lanes : 2;
+// Eight bytes a step, which x86 and ARM multiply by while they add: 16 bits reach half a megabyte of panel. Only padded
+// strips have odd places.
+static constexpr std::int32_t place_floats(Layout layout, std::int32_t lanes) {
+  return layout == Layout::padded || lanes < 2 ? 1 : 2;
+}
+
+// The kernels read the strip, and packing ends there. A tile's part of a channel is then shorter than its panel rows (a
+// 3x3 window at stride 1: by almost nine with a padded strip, three with a shifted one), so L1 holds more channels and
+// fewer sums come and go. Against that, loads of a padded strip cross cache lines, one in four (AVX2) to all of them
+// (AVX-512) of those from a window's columns but the first. Blocks of several rows share their loads, which hides it.
+static inline bool in_place(const MatrixProblem& q) {
+  return q.layout == Layout::padded || q.layout == Layout::shifted;
+}
+
+// Every row of pixels begins with a vector and takes whole ones.
+static inline bool whole_vectors(const MatrixProblem& q) {
+  return q.layout == Layout::sliding || q.layout == Layout::shifted;
 }
 
 // A sliding panel holds tiles of whole rows of pixels, each row from the first lane of a vector. Then tap (kh, kw) of a
@@ -114,8 +136,10 @@ static inline std::int64_t slide_floats(const MatrixProblem& q, std::int64_t til
 // A thread's scratch, in floats: the panel (column blocks reach past kc, copies past the last row), the tile of sums
 // that wait for later k-blocks, the strip and its lists (window.h).
 static inline std::int64_t panel_floats(const MatrixProblem& q, std::int64_t tile) {
+  if (in_place(q)) return 0;
   const std::int64_t rows = static_cast<std::int64_t>(q.w.kc) + q.w.bc;
-  return (q.sliding ? q.w.kc / (q.KH * q.KW) * slide_floats(q, tile) : rows * tile) + kMaxLanes;
+  const bool slides = q.layout == Layout::sliding;
+  return (slides ? q.w.kc / (q.KH * q.KW) * slide_floats(q, tile) : rows * tile) + kMaxLanes;
 }
 
 static inline std::int64_t sums_floats(const MatrixProblem& q, std::int64_t tile) {
@@ -134,14 +158,24 @@ static inline std::int32_t phases(std::int32_t stride, std::int32_t window, std:
   return stride < reach ? stride : static_cast<std::int32_t>(reach);
 }
 
+// The same of a strip: a shifted one has a plane for each column of the window.
+static inline std::int32_t planes_across(const MatrixProblem& q) {
+  return q.layout == Layout::shifted ? q.KW : phases(q.SW, q.KW, q.DW);
+}
+
+static inline std::int64_t planes(const MatrixProblem& q) {
+  return static_cast<std::int64_t>(phases(q.SH, q.KH, q.DH)) * planes_across(q);
+}
+
 // Columns that the last tap of a row lies behind the first.
 static inline std::int64_t strip_columns(const MatrixProblem& q) {
+  if (q.layout == Layout::shifted) return 0;
   return (q.KW - 1) * static_cast<std::int64_t>(q.DW) / q.SW;
 }
 
 static inline std::int64_t strip_pitch(const MatrixProblem& q) {
   const std::int64_t least = q.OW + strip_columns(q);
-  return !q.sliding ? least : q.pitch < least ? q.pitch + strip_columns(q) : q.pitch;
+  return !whole_vectors(q) ? least : q.pitch < least ? q.pitch + strip_columns(q) : q.pitch;
 }
 
 static inline std::int64_t strip_reach(const MatrixProblem& q) {
@@ -151,12 +185,23 @@ static inline std::int64_t strip_reach(const MatrixProblem& q) {
 static inline std::int64_t strip_plane(const MatrixProblem& q, std::int64_t pixels) {
   const std::int64_t rows =
       q.pitch == strip_pitch(q) ? 0 : (pixels - 1) / q.pitch + 1;  // gaps that pixels do not count
-  return pixels + rows * (strip_pitch(q) - q.pitch) + strip_reach(q);
+  const std::int64_t floats = pixels + rows * (strip_pitch(q) - q.pitch) + strip_reach(q);
+  // An odd number of cache lines, so that what a tile sees of the planes spreads over all sets of L1.
+  constexpr std::int64_t line = 16;
+  return in_place(q) ? ((floats + line - 1) / line | 1) * line : floats;
+}
+
+// Where tap (kh, kw) of a channel lies, planes being so long.
+static inline std::int64_t strip_tap(const MatrixProblem& q, std::int64_t plane, std::int32_t kh, std::int32_t kw) {
+  const std::int64_t h = static_cast<std::int64_t>(kh) * q.DH, w = static_cast<std::int64_t>(kw) * q.DW;
+  const bool shifted = q.layout == Layout::shifted;
+  const std::int64_t across = shifted ? kw : w % q.SW, columns = shifted ? 0 : w / q.SW;
+  return (h % q.SH * planes_across(q) + across) * plane + h / q.SH * strip_pitch(q) + columns;
 }
 
 // Floats of one channel.
 static inline std::int64_t strip_channel(const MatrixProblem& q, std::int64_t pixels) {
-  return static_cast<std::int64_t>(phases(q.SH, q.KH, q.DH)) * phases(q.SW, q.KW, q.DW) * strip_plane(q, pixels);
+  return planes(q) * strip_plane(q, pixels);
 }
 
 // All channels, and a vector that the last piece may overhang. A strided 1x1 layer needs none.
@@ -171,8 +216,7 @@ struct Run {
 };
 
 static inline std::int64_t strip_loads(const MatrixProblem& q, std::int64_t tile) {
-  const std::int64_t planes = static_cast<std::int64_t>(phases(q.SH, q.KH, q.DH)) * phases(q.SW, q.KW, q.DW);
-  return planes * (strip_plane(q, q.strip * tile) / strip_pitch(q) + 2);
+  return planes(q) * (strip_plane(q, q.strip * tile) / strip_pitch(q) + 2);
 }
 
 static inline std::int64_t run_floats(const MatrixProblem& q, std::int64_t tile) {

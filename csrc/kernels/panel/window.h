@@ -6,7 +6,8 @@
 // pixels of an image row, whatever the stride, padding or dilation; and where the tiles count their pixels by that
 // pitch too (`straight`), for all pixels of the tile: a panel row is R plain vector copies. The few positions between
 // two image rows are computed and not stored. Where they would be too many (choose.cpp), tiles count real pixels only
-// and a panel row is copied in pieces. Where a row of pixels is made whole vectors, panels may slide (panel.h).
+// and a panel row is copied in pieces. Where a row of pixels is made whole vectors, panels may slide (panel.h). Or
+// there is no panel, and the kernels read the strip: as it is, or with a plane for each column b*DW of the window.
 #pragma once
 
 #include "kernels/panel/copy.h"
@@ -51,17 +52,20 @@ inline __attribute__((noinline)) void Strip::plan(const MatrixProblem& q, int64_
   const int64_t begin = p0 / q.pitch * pitch + p0 % q.pitch, end = last / q.pitch * pitch + last % q.pitch + 1;
   // Straight and sliding tiles are packed to their full width, the last one too.
   const int64_t whole = (n + tile - 1) / tile * tile;
-  const int64_t span = straight ? whole : q.sliding ? whole / q.pitch * pitch : end - begin;
+  const int64_t span = straight ? whole : q.layout == Layout::sliding ? whole / q.pitch * pitch : end - begin;
   first = static_cast<int32_t>(begin);
-  plane = static_cast<int32_t>(span + strip_reach(q));
-  const int phases_h = phases(q.SH, q.KH, q.DH), phases_w = phases(q.SW, q.KW, q.DW);
-  channel = phases_h * phases_w * plane;
+  // Places in a strip are fixed when weights are packed, so a last, shorter one is as long as the others.
+  plane = static_cast<int32_t>(in_place(q) ? strip_plane(q, int64_t{q.strip} * tile) : span + strip_reach(q));
+  const int phases_h = phases(q.SH, q.KH, q.DH), across = planes_across(q);
+  channel = phases_h * across * plane;
 
   Run* run = loads;
   for (int a = 0; a < phases_h; ++a) {
-    for (int b = 0; b < phases_w; ++b) {
-      const int32_t left = b >= q.PL ? 0 : (q.PL - b + q.SW - 1) / q.SW;
-      const int32_t all = (q.W + q.PL - b + q.SW - 1) / q.SW, right = all < pitch ? all : pitch;
+    for (int b = 0; b < across; ++b) {
+      const int32_t column = q.layout == Layout::shifted ? b * q.DW : b;
+      const int32_t left = column >= q.PL ? 0 : (q.PL - column + q.SW - 1) / q.SW;
+      const int32_t all = column < q.W + q.PL ? (q.W + q.PL - column + q.SW - 1) / q.SW : 0;
+      const int32_t right = all < pitch ? all : pitch;
       for (int32_t r = first / pitch; r * pitch < first + plane; ++r) {
         const int64_t seen = static_cast<int64_t>(r) * q.SH + a - q.PT;  // r may be past the image, a stride any
         if (seen < 0 || seen >= q.H) continue;
@@ -69,7 +73,7 @@ inline __attribute__((noinline)) void Strip::plan(const MatrixProblem& q, int64_
         const int32_t from = r * pitch + left > first ? r * pitch + left : first;
         const int32_t to = r * pitch + right < first + plane ? r * pitch + right : first + plane;
         if (from >= to) continue;
-        *run++ = {row * q.W + (from - r * pitch) * q.SW + b - q.PL, (a * phases_w + b) * plane + from - first,
+        *run++ = {row * q.W + (from - r * pitch) * q.SW + column - q.PL, (a * across + b) * plane + from - first,
                   to - from};
       }
     }
@@ -77,10 +81,7 @@ inline __attribute__((noinline)) void Strip::plan(const MatrixProblem& q, int64_
   load_count = static_cast<int>(run - loads);
 
   for (int kh = 0; kh < q.KH; ++kh) {
-    for (int kw = 0; kw < q.KW; ++kw) {
-      const int32_t h = kh * q.DH, w = kw * q.DW;
-      taps[kh * q.KW + kw] = (h % q.SH * phases_w + w % q.SW) * plane + h / q.SH * pitch + w / q.SW;
-    }
+    for (int kw = 0; kw < q.KW; ++kw) taps[kh * q.KW + kw] = static_cast<int32_t>(strip_tap(q, plane, kh, kw));
   }
 }
 
@@ -89,7 +90,7 @@ inline __attribute__((noinline)) void Strip::plan_tile(const MatrixProblem& q, i
   const int32_t begin = row * pitch + column;
   offset = begin - first;
   piece_count = store_count = 0;
-  if (q.sliding) {
+  if (whole_vectors(q)) {
     for (int at = 0; at < n; at += VL, column += VL) {
       if (column == q.pitch) ++row, column = 0;
       const int32_t real = q.OW - column < VL ? q.OW - column : VL;

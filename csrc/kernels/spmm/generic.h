@@ -8,7 +8,7 @@ namespace SN_ISA {
 
 template <int Br, int Bc, int Width>
 struct Spmm {
-  static constexpr int BR = Br, R = Width, T = Width * VL, kPlace = place_floats(VL);
+  static constexpr int BR = Br, R = Width, T = Width * VL;
 
   Spmm(const MatrixProblem& q, const float* a_panel, int64_t g, int kb)
       : panel(a_panel),
@@ -16,7 +16,7 @@ struct Spmm {
         rows(q.w.row + (g * q.w.k_blocks + kb) * q.w.row_blocks),
         index(q.w.index),
         value(q.w.value),
-        linear(q.linear) {}
+        step(q.linear ? T : place_floats(q.layout, VL)) {}
 
   SN_INLINE int64_t row(int64_t i) const { return rows[i]; }
 
@@ -30,19 +30,24 @@ struct Spmm {
     const uint16_t* to = index + end;
     const float* w = value + static_cast<int64_t>(end) * (Br * Bc);
     const int64_t first = static_cast<int64_t>(from) - end;
-    if (linear) {
-      for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{T}), w + e * (Br * Bc), acc);
-    } else {
-      for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{kPlace}), w + e * (Br * Bc), acc);
-    }
+    if (step == kPlace) return entries<kPlace>(panel, to, w, first, acc);
+    step == 1 ? entries<1>(panel, to, w, first, acc) : entries<T>(panel, to, w, first, acc);
   }
 
  private:
+  static constexpr int kPlace = place_floats(Layout::packed, VL);
+
   const float* panel;
   const uint32_t *start, *rows;
   const uint16_t* index;
   const float* value;
-  bool linear;
+  int step;  // floats that an index counts
+
+  template <int Step, int W>
+  SN_INLINE static void entries(const float* panel, const uint16_t* to, const float* w, int64_t first,
+                                V (&acc)[BR][W]) {
+    for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{Step}), w + e * (Br * Bc), acc);
+  }
 
   // acc += one block of weights times its panel rows
   template <int W>
@@ -53,7 +58,7 @@ struct Spmm {
       for (int i = 0; i < Br; ++i) {
         const V wi = splat(w + j * Br, Br, i);
 #pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, loada(row + r * VL), acc[i][r]);
+        for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, load(row + r * VL), acc[i][r]);
       }
     }
   }
