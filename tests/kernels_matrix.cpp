@@ -236,6 +236,10 @@ void fully_connected() {
       CHECK(linear_matches(2, 5000, 3, 0.95, 4, 2, "sigmoid", isa_name(isa), name));
       CHECK(linear_matches(40, 64, 5, 1.0, 1, 1, "none", isa_name(isa), name));
     }
+    // Packed for a sample at a time, by interleaved rows; run with more.
+    for (const int batch : {1, 4, 9, 250}) {
+      CHECK(linear_matches(batch, 130, 33, 0.9, 1, 2, "none", isa_name(isa), ""));
+    }
   }
 }
 

@@ -115,7 +115,7 @@ int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
     const int channels = static_cast<int>(floats / static_cast<double>(slide_floats(q, v.tile())));
     return channels == 0 ? 0 : split_k(q.K, channels * window, window);
   }
-  const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, 65536);
+  const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, kLongestBlock);
   return split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
 }
 
@@ -209,7 +209,7 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
         tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float));
         if (tiled.w.kc == 0) continue;
         const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
-        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, cycles};
+        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, false, cycles};
       }
       const auto same = [&](const Candidate& c) {
         return c.variant.name == v.name && c.kc == best.kc && c.pitch == best.pitch && c.layout == best.layout;

@@ -9,10 +9,13 @@
 
 namespace sn {
 
+constexpr std::int32_t kLongestBlock = 65536;  // columns that 16 bits count
+
 struct Candidate {
   PanelVariant variant;
   std::int32_t kc = 0, pitch = 1;  // of PackedWeights and MatrixProblem
   Layout layout = Layout::packed;
+  bool sell = false;  // of a fully connected layer: interleaved rows
   double cycles = 0;  // the model's, a sample
 };
 

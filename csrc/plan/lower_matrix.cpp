@@ -148,10 +148,11 @@ void align_chunks(std::vector<std::int32_t>& chunk, std::int32_t unit) {
   chunk.erase(std::unique(chunk.begin(), chunk.end()), chunk.end());
 }
 
-// The vector kernel that reads the same packed weights as `v`, if there is one.
-const VectorVariant* vector_for(const PanelVariant& v, const std::vector<VectorVariant>& all) {
+// The vector kernel that reads the same packed weights, if there is one.
+const VectorVariant* vector_for(const Candidate& c, const std::vector<VectorVariant>& all) {
+  const PanelVariant& v = c.variant;
   for (const VectorVariant& x : all) {
-    if (x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && (v.sparse || v.r == 1)) return &x;
+    if (x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && x.sell == c.sell && (v.sparse || v.r == 1)) return &x;
   }
   return nullptr;
 }
@@ -186,7 +187,7 @@ Step Builder::build(const Candidate& c) const {
   std::string kernel = v.name;
   if (q.linear) {
     const std::vector<VectorVariant> all = vector_variants(context.isa);
-    const VectorVariant* vec = context.kernel == v.name ? nullptr : vector_for(v, all);
+    const VectorVariant* vec = context.kernel == v.name ? nullptr : vector_for(c, all);
     if (vec) {
       layer->vector_fn = vec->fn;
       layer->vector_limit = context.kernel == vec->name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
@@ -211,10 +212,12 @@ Step Builder::build(const Candidate& c) const {
   if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
   layer->chunk = split_rows(entries, chunks);
   if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
+  if (c.sell) align_chunks(layer->chunk, v.lanes);
   std::vector<std::uint16_t> places;
   if ((v.sparse && !q.linear) || in_place(q)) places = panel_places(q, v.tile(), v.lanes, c.kc);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
+  if (c.sell) layer->weights = interleave_rows(*layer->weights, v.lanes);
   q.w = layer->weights->view;
   if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
@@ -245,8 +248,9 @@ std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCou
   return key;
 }
 
-// A vector kernel serves small batches, so its layer keeps to the formats that have one: CSR, or lanes of rows.
-std::vector<Candidate> linear_candidates(std::vector<Candidate> all, const std::vector<VectorVariant>& vectors,
+// A vector kernel serves small batches, so its layer keeps to the formats that have one: CSR, interleaved where one
+// k-block has all of K, or lanes of rows.
+std::vector<Candidate> linear_candidates(std::vector<Candidate> all, const std::vector<VectorVariant>& vectors, int K,
                                          const std::string& forced) {
   const bool forced_here = all.size() > 0 && std::all_of(all.begin(), all.end(),
                                                          [&](const Candidate& c) { return forced == c.variant.name; });
@@ -254,11 +258,16 @@ std::vector<Candidate> linear_candidates(std::vector<Candidate> all, const std::
   const bool forced_vector =
       std::any_of(vectors.begin(), vectors.end(), [&](const VectorVariant& v) { return forced == v.name; });
   std::vector<Candidate> out;
-  for (const Candidate& c : all) {
-    const VectorVariant* vector = vector_for(c.variant, vectors);
-    if (vector && (!forced_vector || forced == vector->name)) out.push_back(c);
+  for (Candidate& c : all) {
+    for (const bool sell : {false, true}) {
+      c.sell = sell;
+      const VectorVariant* vector = vector_for(c, vectors);
+      if (!vector || (forced_vector && forced != vector->name)) continue;
+      if (sell && forced_vector && K <= kLongestBlock) c.kc = K;
+      if (!sell || c.kc == K) out.push_back(c);
+    }
   }
-  return out;
+  return out.empty() ? linear_candidates(std::move(all), vectors, K, "") : out;
 }
 
 Step choose_and_build(const LowerContext& context, const Node& node, MatrixProblem q, std::int64_t inner) {
@@ -271,7 +280,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
     const std::vector<VectorVariant> vectors = vector_variants(context.isa);
-    ranked = linear_candidates(std::move(ranked), vectors, context.kernel);
+    ranked = linear_candidates(std::move(ranked), vectors, q.K, context.kernel);
     if (rows <= kVectorBatch) {
       // A gather costs about four plain loads from cache; weights that do not fit it cost their bytes.
       const double held = static_cast<double>(l2_bytes());
@@ -279,8 +288,9 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
         const PanelVariant& v = c.variant;
         const double entries = v.sparse ? static_cast<double>(blocks.of(v.br, v.bc)) : static_cast<double>(q.M) * q.K;
         const double bytes = entries * (v.sparse ? 2.0 + 4.0 * v.br * v.bc : 4.0);
-        const double compute =
-            v.sparse ? entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br : entries * 2.0 / v.lanes;
+        const double compute = c.sell     ? entries * 0.9 + q.M * 2.0
+                               : v.sparse ? entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br
+                                          : entries * 2.0 / v.lanes;
         c.cycles = std::max(compute, bytes > held ? bytes / kMemoryBytes : 0.0) + v.r * 1e-3;
         if (v.sparse) c.cycles -= c.kc * 1e-3;
       }
@@ -289,9 +299,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
       // Of those that differ in what larger batches would run, the first.
       std::vector<Candidate> distinct;
       for (const Candidate& c : ranked) {
-        const auto same = [&](const Candidate& other) {
-          return vector_for(other.variant, vectors) == vector_for(c.variant, vectors);
-        };
+        const auto same = [&](const Candidate& other) { return vector_for(other, vectors) == vector_for(c, vectors); };
         if (std::none_of(distinct.begin(), distinct.end(), same)) distinct.push_back(c);
       }
       ranked = std::move(distinct);
@@ -316,8 +324,8 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   if (context.tuner && context.tuner->remembered.count(key)) {
     const Tuner::Choice& choice = context.tuner->remembered.at(key);
     for (const Candidate& c : ranked) {
-      if (choice.kernel == c.variant.name && choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout)
-        best = builder.build(c);
+      const bool same_tiles = choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout;
+      if (choice.kernel == c.variant.name && same_tiles && choice.sell == c.sell) best = builder.build(c);
     }
     for (const WinogradCandidate& c : winograd) {
       if (choice.kernel == c.name) best = lower_winograd(context, node, c.kernel);
@@ -339,7 +347,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
       if (c.cycles > kHopeless * ranked.front().cycles || !contest.time_left()) break;
       if (!winograd.empty() && c.cycles > kBeaten * winograd.front().cycles) break;
       ++count;
-      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout}, c.variant.sparse);
+      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.sell}, c.variant.sparse);
       if (q.linear && count >= 2) break;
     }
     if (contest.best.fn) {

@@ -34,6 +34,7 @@ class Tuner {
     std::string kernel, why;
     std::int32_t kc = 0, pitch = 0;
     Layout layout = Layout::packed;
+    bool sell = false;
   };
   std::map<std::string, Choice> remembered;
 

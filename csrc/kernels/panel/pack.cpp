@@ -182,7 +182,43 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
                out->start.as<std::uint32_t>(),
                out->row.as<std::uint32_t>(),
                index,
-               out->value.as<float>()};
+               out->value.as<float>(),
+               nullptr};
+  return out;
+}
+
+std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int lanes) {
+  const PackedWeights& from = m.view;
+  const int rows = from.row_blocks, slices = (rows + lanes - 1) / lanes;
+  const auto length = [&](int i) { return i < rows ? from.start[i + 1] - from.start[i] : 0; };
+  auto out = std::make_shared<PackedMatrix>();
+  out->entries = m.entries;
+  out->start = AlignedBuffer((static_cast<std::size_t>(slices) + 1) * sizeof(std::uint32_t));
+  out->row = AlignedBuffer(static_cast<std::size_t>(rows) * sizeof(std::uint32_t));
+  out->count = AlignedBuffer(static_cast<std::size_t>(slices) * lanes * sizeof(std::uint32_t));
+  auto* start = out->start.as<std::uint32_t>();
+  auto* count = out->count.as<std::uint32_t>();
+  std::copy_n(from.row, rows, out->row.as<std::uint32_t>());
+  start[0] = 0;
+  for (int s = 0; s < slices; ++s) start[s + 1] = start[s] + length(s * lanes) * lanes;  // the longest comes first
+  const std::size_t padded = start[slices];
+  out->index = AlignedBuffer(padded * sizeof(std::uint16_t) + kOverread);
+  out->value = AlignedBuffer(padded * sizeof(float) + kOverread);
+  auto* index = out->index.as<std::uint16_t>();
+  auto* value = out->value.as<float>();
+  std::memset(index, 0, out->index.size());
+  std::memset(value, 0, out->value.size());
+  for (int i = 0; i < slices * lanes; ++i) {
+    count[i] = length(i);
+    for (std::uint32_t e = 0; e < count[i]; ++e) {
+      const std::size_t at = start[i / lanes] + static_cast<std::size_t>(e) * lanes + i % lanes;
+      index[at] = from.index[from.start[i] + e];
+      value[at] = from.value[from.start[i] + e];
+    }
+  }
+  out->view = from;
+  out->view.start = start, out->view.row = out->row.as<std::uint32_t>();
+  out->view.index = index, out->view.value = value, out->view.count = count;
   return out;
 }
 
@@ -242,7 +278,7 @@ std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int 
   out->index = AlignedBuffer(places.size() * sizeof(std::uint16_t));
   std::copy(places.begin(), places.end(), out->index.as<std::uint16_t>());
   const std::uint16_t* index = places.empty() ? nullptr : out->index.as<std::uint16_t>();
-  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, index, out->value.as<float>()};
+  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, index, out->value.as<float>(), nullptr};
   return out;
 }
 

@@ -12,10 +12,10 @@ namespace sn {
 
 struct PackedMatrix {
   PackedWeights view{};
-  AlignedBuffer start, row, index, value;
+  AlignedBuffer start, row, index, value, count;
   std::int64_t entries = 0;
 
-  std::size_t bytes() const { return start.size() + row.size() + index.size() + value.size(); }
+  std::size_t bytes() const { return start.size() + row.size() + index.size() + value.size() + count.size(); }
 };
 
 // w[groups][M][K], row-major. Blocks that hold a nonzero are kept whole. kc <= 65536, a multiple of bc. Segments are
@@ -24,6 +24,9 @@ struct PackedMatrix {
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
                                           const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places = {});
+// Rows interleaved in slices (PackedWeights::count), `m` being CSR of one group and k-block, its chunks multiples of
+// `lanes`.
+std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int lanes);
 // PackedWeights::index of a k-block's columns, for tiles of so many pixels and vectors of so many lanes.
 std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);
 std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc,

@@ -33,6 +33,10 @@ namespace sn {
 // last k-block of a convolution writes y, and keeps the order of its rows: 256 -> 1024 channels at 14x14, with a
 // residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start or row, and an
 // index only in a strip, of each column of a k-block: value[((g * row_blocks + rb) * K + k) * br + i].
+//
+// With a `count`, rows of single weights are interleaved: SELL-C-sigma (Kreutzer et al. 2014), C = lanes, sigma = a
+// chunk. Entry e of segment i stands at start[i / lanes] + e * lanes + i % lanes, if e < count[i]; slices are padded
+// with zeros of column 0. Fully connected layers of one k-block only; chunks begin with slices.
 struct PackedWeights {
   std::int32_t br, bc;
   std::int32_t row_blocks, k_blocks, kc;
@@ -40,6 +44,7 @@ struct PackedWeights {
   const std::uint32_t* row;
   const std::uint16_t* index;
   const float* value;
+  const std::uint32_t* count;
 };
 
 // What the kernels' operands stand in.

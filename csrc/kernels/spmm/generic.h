@@ -16,6 +16,7 @@ struct Spmm {
         rows(q.w.row + (g * q.w.k_blocks + kb) * q.w.row_blocks),
         index(q.w.index),
         value(q.w.value),
+        count(q.w.count),
         step(q.linear ? T : place_floats(q.layout, VL)) {}
 
   SN_INLINE int64_t row(int64_t i) const { return rows[i]; }
@@ -26,6 +27,7 @@ struct Spmm {
   // number of instructions is what bounds it (docs/performance.md).
   template <int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
+    if (Br * Bc == 1 && step == T && count) return interleaved(i, acc);
     const uint32_t from = start[i], end = start[i + 1];
     const uint16_t* to = index + end;
     const float* w = value + static_cast<int64_t>(end) * (Br * Bc);
@@ -41,7 +43,14 @@ struct Spmm {
   const uint32_t *start, *rows;
   const uint16_t* index;
   const float* value;
+  const uint32_t* count;
   int step;  // floats that an index counts
+
+  template <int W>
+  SN_INLINE void interleaved(int64_t i, V (&acc)[BR][W]) const {
+    const int64_t from = start[i / VL] + i % VL, end = from + int64_t{count[i]} * VL;
+    for (int64_t e = from; e != end; e += VL) entry(row_at(panel, index[e] * int64_t{T}), value + e, acc);
+  }
 
   template <int Step, int W>
   SN_INLINE static void entries(const float* panel, const uint16_t* to, const float* w, int64_t first,

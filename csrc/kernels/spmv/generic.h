@@ -112,6 +112,42 @@ void spmv_run(const void* params, const KernelArgs& args, int64_t begin, int64_t
   finish_rows(q, args, rb0 * Br, rb1 * Br < q.M ? rb1 * Br : q.M);
 }
 
+// A row a lane. Rows of a slice come longest first, so the lanes that have an entry left are the first ones; x behind
+// them is masked, as 0 * x is not 0 for every x.
+template <bool Far>
+void sell_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1) {
+  for (int i = rb0; i < rb1; i += VL) {
+    const int rows = rb1 - i < VL ? rb1 - i : VL;
+    const uint32_t* count = q.w.count + i;
+    const int64_t begin = q.w.start[i / VL], all = begin + int64_t{count[VL - 1]} * VL,
+                  end = begin + int64_t{count[0]} * VL;
+    for (int64_t n = 0; n < args.batch; ++n) {
+      const float* x = args.in[0] + n * q.K;
+      V acc = zero();
+      int64_t e = begin;
+      for (; e < all; e += VL) {
+        if (Far) fetch_ahead(q.w.value + e), fetch_ahead(q.w.index + e);
+        acc = fma(load(q.w.value + e), gather(x, q.w.index + e), acc);
+      }
+      for (int left = rows; e < end; e += VL) {
+        while (begin + int64_t{count[left - 1]} * VL <= e) --left;
+        acc = fma(load(q.w.value + e), first(gather(x, q.w.index + e), left), acc);
+      }
+      alignas(64) float lane[VL];
+      storea(lane, acc);
+      float* y = args.out + n * q.M;
+      for (int j = 0; j < rows; ++j) y[q.w.row[i + j]] = lane[j];
+    }
+  }
+}
+
+inline void sell_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
+  const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
+  const int rb0 = q.chunk[begin], rb1 = q.chunk[end];
+  q.far ? sell_rows<true>(q, args, rb0, rb1) : sell_rows<false>(q, args, rb0, rb1);
+  finish_rows(q, args, rb0, rb1);
+}
+
 // y[n][..] of `Blocks` row blocks, whose streams of weights are read side by side.
 template <int BR, int Blocks, bool Far>
 SN_INLINE void dense_dots(const MatrixProblem& q, const float* rows, const float* x, int m, float* y) {

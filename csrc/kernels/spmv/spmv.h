@@ -3,7 +3,8 @@
 //   for n < batch, m < M:  y[n][m] = act(sum_k w[m][k] * x[n][k] + bias[m] + residual[n][m])
 //
 // Sparse (spmv): a stream of blocks (PackedWeights), x gathered by the 16-bit indices: one by one, or in blocks of four
-// a value for four rows, or four neighbouring values. Dense (gemv): the gemm stream, whose br rows are the lanes. Both
+// a value for four rows, or four neighbouring values; or rows interleaved (SELL), a lane each, which costs no horizontal
+// sums. Dense (gemv): the gemm stream, whose br rows are the lanes. Both
 // read the same bytes as the panel kernels, so one packed copy serves every batch size.
 #pragma once
 
@@ -21,6 +22,8 @@ struct VectorVariant {
   const char* name;
   bool sparse;
   std::int32_t br, bc;
+  bool sell;  // reads interleaved rows (PackedWeights::count)
+  std::int32_t lanes;
   KernelFn fn;
 };
 
