@@ -42,4 +42,17 @@ const char* layout_name(Layout layout);
 std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
                                        const std::string& forced, const std::string& layout);
 
+// Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
+// as fast as the panel kernels.
+constexpr std::int64_t kVectorBatch = 4;
+
+// The vector kernel that reads what a fully connected candidate packs, if there is one.
+const VectorVariant* vector_for(const Candidate& c, const std::vector<VectorVariant>& all);
+
+// rank_candidates' of a fully connected layer for so many rows at a time: a vector kernel serves small batches, so the
+// layer keeps to the formats that have one.
+std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProblem& q, const BlockCounts& blocks,
+                                   const std::vector<VectorVariant>& vectors, std::int64_t rows,
+                                   const std::string& forced);
+
 }  // namespace sn

@@ -20,13 +20,6 @@ constexpr std::size_t kTimedSparse = 6, kTimedDense = 4;
 constexpr double kHopeless = 2.5;
 // Nor is anything that much behind the best of Winograd: its model is good to a quarter, and large layers run long.
 constexpr double kBeaten = 1.6;
-// Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
-// as fast as the panel kernels.
-constexpr std::int64_t kVectorBatch = 4;
-
-// Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machine of docs/performance.md.
-constexpr double kMemoryBytes = 4.5;
-
 // Threads' time over work's, when tiles are dealt out evenly: 4 of 7 tiles on one of two threads is 1.14, 2 of 3
 // is 1.33.
 constexpr double kIdleLimit = 1.2;
@@ -148,15 +141,6 @@ void align_chunks(std::vector<std::int32_t>& chunk, std::int32_t unit) {
   chunk.erase(std::unique(chunk.begin(), chunk.end()), chunk.end());
 }
 
-// The vector kernel that reads the same packed weights, if there is one.
-const VectorVariant* vector_for(const Candidate& c, const std::vector<VectorVariant>& all) {
-  const PanelVariant& v = c.variant;
-  for (const VectorVariant& x : all) {
-    if (x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && x.sell == c.sell && (v.sparse || v.r == 1)) return &x;
-  }
-  return nullptr;
-}
-
 struct Builder {
   const LowerContext& context;
   const Node& node;
@@ -248,28 +232,6 @@ std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCou
   return key;
 }
 
-// A vector kernel serves small batches, so its layer keeps to the formats that have one: CSR, interleaved where one
-// k-block has all of K, or lanes of rows.
-std::vector<Candidate> linear_candidates(std::vector<Candidate> all, const std::vector<VectorVariant>& vectors, int K,
-                                         const std::string& forced) {
-  const bool forced_here = all.size() > 0 && std::all_of(all.begin(), all.end(),
-                                                         [&](const Candidate& c) { return forced == c.variant.name; });
-  if (forced_here) return all;
-  const bool forced_vector =
-      std::any_of(vectors.begin(), vectors.end(), [&](const VectorVariant& v) { return forced == v.name; });
-  std::vector<Candidate> out;
-  for (Candidate& c : all) {
-    for (const bool sell : {false, true}) {
-      c.sell = sell;
-      const VectorVariant* vector = vector_for(c, vectors);
-      if (!vector || (forced_vector && forced != vector->name)) continue;
-      if (sell && forced_vector && K <= kLongestBlock) c.kc = K;
-      if (!sell || c.kc == K) out.push_back(c);
-    }
-  }
-  return out.empty() ? linear_candidates(std::move(all), vectors, K, "") : out;
-}
-
 Step choose_and_build(const LowerContext& context, const Node& node, MatrixProblem q, std::int64_t inner) {
   const Value& weight = context.graph.values[node.inputs[1]];
   const float* w = weight.data.get();
@@ -279,31 +241,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
   std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
-    const std::vector<VectorVariant> vectors = vector_variants(context.isa);
-    ranked = linear_candidates(std::move(ranked), vectors, q.K, context.kernel);
-    if (rows <= kVectorBatch) {
-      // A gather costs about four plain loads from cache; weights that do not fit it cost their bytes.
-      const double held = static_cast<double>(l2_bytes());
-      for (Candidate& c : ranked) {
-        const PanelVariant& v = c.variant;
-        const double entries = v.sparse ? static_cast<double>(blocks.of(v.br, v.bc)) : static_cast<double>(q.M) * q.K;
-        const double bytes = entries * (v.sparse ? 2.0 + 4.0 * v.br * v.bc : 4.0);
-        const double compute = c.sell     ? entries * 0.9 + q.M * 2.0
-                               : v.sparse ? entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br
-                                          : entries * 2.0 / v.lanes;
-        c.cycles = std::max(compute, bytes > held ? bytes / kMemoryBytes : 0.0) + v.r * 1e-3;
-        if (v.sparse) c.cycles -= c.kc * 1e-3;
-      }
-      std::sort(ranked.begin(), ranked.end(),
-                [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
-      // Of those that differ in what larger batches would run, the first.
-      std::vector<Candidate> distinct;
-      for (const Candidate& c : ranked) {
-        const auto same = [&](const Candidate& other) { return vector_for(other, vectors) == vector_for(c, vectors); };
-        if (std::none_of(distinct.begin(), distinct.end(), same)) distinct.push_back(c);
-      }
-      ranked = std::move(distinct);
-    }
+    ranked = rank_linear(std::move(ranked), q, blocks, vector_variants(context.isa), rows, context.kernel);
   }
 
   std::vector<WinogradCandidate> winograd;
