@@ -55,12 +55,13 @@ _APPROXIMATED = {"sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hard_swish", "
 def assert_ort_close(
     got: Sequence[np.ndarray], graph: sn.Graph, feeds: Mapping[str, np.ndarray], statistical: bool = False
 ) -> None:
-    """onnxruntime against the fp64 reference. Its sigmoid and the like are polynomials, good to some 1e-7 absolute
-    where the bound is relative: such graphs get 1e-6 of slack."""
+    """onnxruntime against the fp64 reference: what is tested is the graph's meaning, so it gets twice the bound of our
+    own kernels, which its sums have met to a few thousandths. Its sigmoid and the like are polynomials, good to some
+    1e-7 absolute where the bound is relative: such graphs get 1e-6 of slack."""
     loose = any(node.attrs.get("act") in _APPROXIMATED for node in graph.nodes)
     truth, limits = reference.run(graph, feeds), reference.bound(graph, feeds, statistical=statistical)
     for (name, _), y in zip(graph.outputs, got, strict=True):
-        limit = limits[name] + (1e-6 * (1 + np.abs(truth[name])) if loose else 0)
+        limit = 2 * limits[name] + (1e-6 * (1 + np.abs(truth[name])) if loose else 0)
         ratio = reference.worst(y, truth[name], limit)
         assert ratio <= 1, f"{name}: {ratio:.3g} times the bound"
 
