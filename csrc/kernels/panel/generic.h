@@ -285,7 +285,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       // A k-block's channels come when its turn does, so that it finds them in the nearest cache.
-      for (; window && loaded < q.C && loaded * (q.KH * q.KW) < k1; ++loaded) {
+      for (; window && loaded * (q.KH * q.KW) < k1; ++loaded) {
         strip.load(x + static_cast<int64_t>(loaded) * q.H * q.W, q.SW, strip.data + int64_t{loaded} * strip.channel);
       }
       if (q.linear) {

@@ -23,7 +23,6 @@ struct VectorVariant {
   bool sparse;
   std::int32_t br, bc;
   bool sell;  // reads interleaved rows (PackedWeights::count)
-  std::int32_t lanes;
   KernelFn fn;
 };
 
