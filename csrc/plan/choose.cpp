@@ -14,6 +14,7 @@ constexpr double kSegmentCycles = 6;  // one row block in one k-block: its row, 
 constexpr double kSumCycles = 1.5;    // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
 constexpr double kFarLoad = 0.7;      // more for a panel vector from L2 than from L1
 constexpr double kSplitLoad = 1.3;    // more for a load that crosses a cache line
+constexpr double kPartCycles = 4;     // a vector of results that are no run of pixels, stored by parts
 constexpr double kRunCycles = 6;      // a run of an image row copied to the strip, or of the strip to a panel row
 // What sparse kernels take over this model more than dense ones do, so that they overtake those where they do when
 // timed (AVX-512, docs/study.md): at 33-58 % random zeros in 1x1 layers, at 67-92 % in 3x3 layers that may run as
@@ -23,6 +24,9 @@ constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for we
 constexpr double kPaddedShare = 0.6;  // of that where loads cross lines: a miss costs twice, and there are fewer sums
 constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
 constexpr double kStripShare = 0.25;  // of L2 for the strip of padded input, read once for each tap
+constexpr double kReach = 65535;      // 16 bits of a place
+constexpr double kPlaneSlack = 2 * kMaxLanes;  // strip_plane rounds up
+constexpr double kHalos = 8;  // a strip so many times as long as what it shares with the next costs little more
 
 // Strides that panels slide at; a file may claim any, and slide_floats goes through them one by one.
 constexpr int kSlideStride = 8;
@@ -82,7 +86,8 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
   // All columns of the window but the first; a line holds kMaxLanes floats.
   const double split = q.layout == Layout::padded ? kSplitLoad * (q.KW - 1.0) / q.KW * v.lanes / kMaxLanes : 0.0;
   const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
-  double multiply = row_blocks * (k_blocks * kSegmentCycles + sums);
+  const double parts = !q.flat && !q.linear && q.pitch != q.OW ? v.br * v.r * kPartCycles : 0.0;
+  double multiply = row_blocks * (k_blocks * kSegmentCycles + sums + parts);
   if (v.sparse) {
     multiply += static_cast<double>(blocks) * fma_bound(v, far, split);
   } else {
@@ -103,7 +108,7 @@ int split_k(int K, int longest, int bc) {
 
 // The k-block whose panel, or part of the strip, takes this many floats at most; 0: that of one channel takes more.
 int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
-  const double reach = 65535.0 * place_floats(q.layout, v.lanes);  // 16 bits of a place
+  const double reach = kReach * place_floats(q.layout, v.lanes);
   const int window = q.KH * q.KW;
   if (in_place(q)) {
     const double channels = std::min(floats / seen_floats(q, v.tile()),
@@ -127,7 +132,7 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
     MatrixProblem tiled = q;
     tiled.layout = layout;
     tiled.pitch = static_cast<std::int32_t>(pitch);
-    tiled.strip = strip_tiles(tiled, v.tile());
+    tiled.strip = strip_tiles(tiled, v);
     tiled.w.bc = v.bc;
     const std::size_t strip = static_cast<std::size_t>(strip_floats(tiled, v.tile())) * sizeof(float);
     if (!in_place(tiled) || strip <= l2_bytes()) out.push_back(tiled);
@@ -145,11 +150,16 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
 
 }  // namespace
 
-// As many as fit a quarter of L2 beside the sums and the weights, one at least.
-int strip_tiles(const MatrixProblem& q, int tile) {
+// As many as fit a quarter of L2 beside the sums and the weights, one at least. Of a few channels, whose strips are
+// long, no more than lets places reach all of them, so that K is one k-block: 3 -> 32 3x3/2 in 0.48 of 0.58 ms.
+int strip_tiles(const MatrixProblem& q, const PanelVariant& v) {
   if (q.KH * q.KW == 1) return 1;
+  const int tile = v.tile();
   const double fits = kStripShare * static_cast<double>(l2_bytes()) / sizeof(float) / q.C;
-  const double tiles = (fits - strip_reach(q)) / (static_cast<double>(tile) * static_cast<double>(planes(q)));
+  const double halo = static_cast<double>(strip_reach(q));
+  double tiles = (fits - halo) / (static_cast<double>(tile) * static_cast<double>(planes(q)));
+  const double plane = kReach * place_floats(q.layout, v.lanes) / (static_cast<double>(planes(q)) * q.C) - kPlaneSlack;
+  if (in_place(q) && plane > kHalos * halo) tiles = std::min(tiles, (plane - halo) / tile);
   return std::clamp(static_cast<int>(tiles), 1, static_cast<int>((pixel_count(q) + tile - 1) / tile));
 }
 

@@ -31,7 +31,7 @@ struct BlockCounts {
 };
 
 // MatrixProblem::strip for tiles of this width.
-int strip_tiles(const MatrixProblem& q, int tile);
+int strip_tiles(const MatrixProblem& q, const PanelVariant& v);
 
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa);
 

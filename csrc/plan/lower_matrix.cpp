@@ -157,7 +157,7 @@ Step Builder::build(const Candidate& c) const {
   MatrixProblem& q = layer->q;
   q.pitch = c.pitch;
   q.layout = c.layout;
-  q.strip = strip_tiles(q, v.tile());
+  q.strip = strip_tiles(q, v);
   layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
   if (node.has_input(2)) {
     const float* bias = context.graph.values[node.inputs[2]].data.get();

@@ -45,13 +45,10 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   const __m256 e = _mm256_shuffle_ps(lo, hi, 0x88), o = _mm256_shuffle_ps(lo, hi, 0xdd);
   even.v = e, odd.v = o;
 }
+SN_INLINE V alternate(float a, float b) { return {_mm256_unpacklo_ps(_mm256_set1_ps(a), _mm256_set1_ps(b))}; }
 SN_INLINE V slide(V a, V b) {
   const __m256i x = _mm256_castps_si256(a.v), middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
   return {_mm256_castsi256_ps(_mm256_alignr_epi8(middle, x, 4))};
-}
-SN_INLINE V slide_back(V a, V b) {
-  const __m256i x = _mm256_castps_si256(b.v), middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
-  return {_mm256_castsi256_ps(_mm256_alignr_epi8(x, middle, 12))};
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m256i i = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(idx)));

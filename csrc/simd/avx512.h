@@ -48,11 +48,9 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   const __m512i o = _mm512_add_epi32(e, _mm512_set1_epi32(1));
   even.v = _mm512_permutex2var_ps(a.v, e, b.v), odd.v = _mm512_permutex2var_ps(a.v, o, b.v);
 }
+SN_INLINE V alternate(float a, float b) { return {_mm512_unpacklo_ps(_mm512_set1_ps(a), _mm512_set1_ps(b))}; }
 SN_INLINE V slide(V a, V b) {
   return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
-}
-SN_INLINE V slide_back(V a, V b) {
-  return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 15))};
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));

@@ -51,8 +51,8 @@ SN_INLINE void deinterleave(V a, V b, V& even, V& odd) {
   const float32x4x2_t r = vuzpq_f32(a.v, b.v);
   even.v = r.val[0], odd.v = r.val[1];
 }
+SN_INLINE V alternate(float a, float b) { return {vzip1q_f32(vdupq_n_f32(a), vdupq_n_f32(b))}; }
 SN_INLINE V slide(V a, V b) { return {vextq_f32(a.v, b.v, 1)}; }
-SN_INLINE V slide_back(V a, V b) { return {vextq_f32(a.v, b.v, 3)}; }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   const float t[4] = {base[idx[0]], base[idx[1]], base[idx[2]], base[idx[3]]};
   return {vld1q_f32(t)};

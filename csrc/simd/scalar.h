@@ -31,8 +31,8 @@ SN_INLINE void store_n(float* p, V a, int n) { if (n > 0) *p = a.v; }
 SN_INLINE void store_range(float* p, V a, int low, int high) { if (low <= 0 && high > 0) *p = a.v; }
 SN_INLINE V load_strided(const float* p, int64_t stride) { (void)stride; return {*p}; }  // p[i * stride]
 SN_INLINE void deinterleave(V a, V b, V& even, V& odd) { even = a, odd = b; }  // a, b: 2 * VL values in a row
+SN_INLINE V alternate(float a, float b) { (void)b; return {a}; }  // a, b, a, b ...
 SN_INLINE V slide(V a, V b) { (void)a; return b; }  // lanes 1 ... of a, then lane 0 of b
-SN_INLINE V slide_back(V a, V b) { (void)b; return a; }  // the last lane of a, then lanes 0 ... of b, but its last
 SN_INLINE V gather(const float* base, const uint16_t* idx) { return {base[*idx]}; }
 // Lane l is base[idx[l / 4] + l % 4], and base[idx[l / 4]].
 SN_INLINE V gather_fours(const float* base, const uint16_t* idx) { return {base[*idx]}; }

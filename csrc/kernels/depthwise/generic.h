@@ -135,61 +135,82 @@ void block(S shape, const DepthwiseParams& p, const Taps& taps, const float* pha
   for (; y < rows; ++y) tile_row<1, 4>(shape, p, taps, phases, o, y);
 }
 
-// What the three taps of a row see of VL outputs from `x` on: the columns to the left, at and to the right of every
-// kS-th of the image's row, which has `columns` of them, with zeros around. Neighbours come from registers: a load that
-// crosses cache lines costs two.
-template <int kS>
-SN_INLINE void load_taps(const float* row, int64_t x, int64_t columns, V& left, V& mid, V& right) {
-  const int64_t at = kS * x, n = columns - at;
-  const V before = set1(at > 0 ? row[at - 1] : 0.0f);
-  mid = load_n(row + at, static_cast<int>(n < VL ? n : VL));
-  if (kS == 1) {
-    left = slide_back(before, mid);
-    right = slide(mid, set1(n > VL ? row[at + VL] : 0.0f));
-    return;
-  }
-  const int64_t more = n < VL ? 0 : n < 2 * VL ? n - VL : VL;
-  const V next = load_n(row + at + (more > 0 ? VL : 0), static_cast<int>(more));
-  deinterleave(mid, next, mid, right);
-  left = slide_back(before, right);
-}
-
-// Outputs [y, y + RB) x [x, x + VL) of a block that begins with row oy, straight from the image. `zeros`: a row of
-// them.
-template <int kS, int RB>
-__attribute__((noinline)) void image_tile(const DepthwiseParams& p, const float* image, const float* zeros,
-                                          const float* weights, const Output& o, int64_t oy, int64_t y, int64_t x) {
-  V w[9], acc[RB];
-  SN_UNROLL for (int i = 0; i < 9; ++i) w[i] = set1(weights[i]);
-  SN_UNROLL for (int i = 0; i < RB; ++i) acc[i] = o.bias;
-  const int64_t first = (oy + y) * kS - 1;
-  SN_UNROLL for (int j = 0; j < (RB - 1) * kS + 3; ++j) {
-    const int64_t r = first + j;
-    V left, mid, right;
-    load_taps<kS>(r >= 0 && r < p.ih ? image + r * p.iw : zeros, x, p.iw, left, mid, right);
-    SN_UNROLL for (int i = 0; i < RB; ++i) {
-      const int ky = j - i * kS;
-      if (ky < 0 || ky > 2) continue;
-      acc[i] = fma(w[3 * ky], left, acc[i]);
-      acc[i] = fma(w[3 * ky + 1], mid, acc[i]);
-      acc[i] = fma(w[3 * ky + 2], right, acc[i]);
+// Outputs [x, end) of RB rows, straight from the image's rows. Of each row of taps, stride 1 loads the columns to the
+// left, at and to the right of a vector of outputs. Stride 2 loads those from the left ones on and from the middle ones
+// on: neighbouring lanes hold the columns (left, middle) and (middle, right), half the middle weight goes to each, and
+// neighbours are added at the end, once for three rows of taps and without a shuffle of what is loaded. With kEdge,
+// lanes outside of the image are zero.
+template <int kS, int RB, bool kEdge>
+__attribute__((noinline)) void image_tiles(const DepthwiseParams& p, const float* const* rows, const float* weights,
+                                           const Output& o, int64_t y, int64_t x, int64_t end) {
+  constexpr int kLoads = kS == 1 ? 3 : 2;
+  V w[3][kLoads];
+  SN_UNROLL for (int ky = 0; ky < 3; ++ky) {
+    const float* row = weights + 3 * ky;
+    SN_UNROLL for (int l = 0; l < kLoads; ++l) {
+      w[ky][l] = kS == 1 ? set1(row[l]) : alternate(l == 0 ? row[0] : 0.5f * row[1], l == 0 ? 0.5f * row[1] : row[2]);
     }
   }
-  const V low = o.low, high = o.high;
-  const int64_t left = p.ow - x;
-  const int n = static_cast<int>(left < VL ? left : VL);
-  SN_UNROLL for (int i = 0; i < RB; ++i) {
-    const int64_t at = (y + i) * p.ow + x;
-    if (o.residual) acc[i] = add(acc[i], load_n(o.residual + at, n));
-    store_n(o.out + at, clip(acc[i], low, high), n);
+  const V bias = o.bias, low = o.low, high = o.high;
+  for (; x < end; x += VL) {
+    V acc[RB][kS];
+    SN_UNROLL for (int i = 0; i < RB; ++i) {
+      SN_UNROLL for (int h = 0; h < kS; ++h) acc[i][h] = zero();
+    }
+    SN_UNROLL for (int j = 0; j < (RB - 1) * kS + 3; ++j) {
+      SN_UNROLL for (int h = 0; h < kS; ++h) {
+        SN_UNROLL for (int l = 0; l < kLoads; ++l) {
+          const int64_t at = kS * x + h * VL + l - 1;
+          const int64_t left = p.iw - at, n = left < 0 ? 0 : left < VL ? left : VL;
+          const V v = kEdge ? load_range(rows[j] + at, at < 0 ? 1 : 0, static_cast<int>(n)) : load(rows[j] + at);
+          SN_UNROLL for (int i = 0; i < RB; ++i) {
+            const int ky = j - i * kS;
+            if (ky >= 0 && ky < 3) acc[i][h] = fma(w[ky][l], v, acc[i][h]);
+          }
+        }
+      }
+    }
+    const int64_t left = p.ow - x;
+    SN_UNROLL for (int i = 0; i < RB; ++i) {
+      V sum = acc[i][0];
+      if (kS == 2) {
+        V even, odd;
+        deinterleave(acc[i][0], acc[i][kS - 1], even, odd);
+        sum = add(even, odd);
+      }
+      sum = add(sum, bias);
+      const int64_t to = (y + i) * p.ow + x;
+      if (kEdge) {
+        const int n = static_cast<int>(left < VL ? left : VL);
+        if (o.residual) sum = add(sum, load_n(o.residual + to, n));
+        store_n(o.out + to, clip(sum, low, high), n);
+      } else {
+        if (o.residual) sum = add(sum, load(o.residual + to));
+        store(o.out + to, clip(sum, low, high));
+      }
+    }
   }
 }
 
+// Rows [y, rows) of a block that begins with row oy, RB at a time; returns the first that is left.
 template <int kS, int RB>
 SN_INLINE int64_t image_rows(const DepthwiseParams& p, const float* image, const float* zeros, const float* weights,
                              const Output& o, int64_t oy, int64_t y, int64_t rows) {
+  constexpr int kRows = (RB - 1) * kS + 3;
+  // Vectors past the first, all of whose loads and outputs lie in the image.
+  const int64_t whole = (p.iw - (2 - kS)) / (kS * VL), fit = whole < p.ow / VL ? whole : p.ow / VL;
+  const int64_t inner = (fit > 1 ? fit : 1) * VL;
   for (; y + RB <= rows; y += RB) {
-    for (int64_t x = 0; x < p.ow; x += VL) image_tile<kS, RB>(p, image, zeros, weights, o, oy, y, x);
+    const float* from[kRows];
+    const int64_t first = (oy + y) * kS - 1;
+    const float* row = image + first * p.iw;
+    for (int j = 0; j < kRows; ++j, row += p.iw) from[j] = row;
+    if (first < 0) from[0] = zeros;
+    for (int64_t j = first < p.ih ? p.ih - first : 0; j < kRows; ++j) from[j] = zeros;
+    image_tiles<kS, RB, true>(p, from, weights, o, y, 0, inner > VL ? VL : p.ow);
+    if (inner <= VL) continue;
+    image_tiles<kS, RB, false>(p, from, weights, o, y, VL, inner);
+    if (inner < p.ow) image_tiles<kS, RB, true>(p, from, weights, o, y, inner, p.ow);
   }
   return y;
 }
@@ -197,24 +218,21 @@ SN_INLINE int64_t image_rows(const DepthwiseParams& p, const float* image, const
 template <int kS>
 void image_block(const DepthwiseParams& p, const float* image, const float* zeros, const float* weights,
                  const Output& o, int64_t oy, int64_t rows) {
-  // Tall tiles load few rows twice, and registers bound them (at stride 2 the input's rows do: 14 is slower there).
-  // Seven and fourteen divide what images of 224x224 come down to.
-  constexpr int kTall = VL == 16 && kS == 1 ? 14 : 7;
+  // Seven divides what images of 224x224 come down to, and shares loads and set-up among more rows than four. AVX2 has
+  // no registers for the weights of stride 1 beside seven sums: long rows are 12 % faster by fours.
   int64_t y = 0;
-  if (kTall > 7) y = image_rows<kS, kTall>(p, image, zeros, weights, o, oy, y, rows);
-  y = image_rows<kS, 7>(p, image, zeros, weights, o, oy, y, rows);
+  if (VL == 16 || kS == 2 || p.ow <= 8 * VL) y = image_rows<kS, 7>(p, image, zeros, weights, o, oy, y, rows);
+  y = image_rows<kS, 4>(p, image, zeros, weights, o, oy, y, rows);
   y = image_rows<kS, 2>(p, image, zeros, weights, o, oy, y, rows);
   image_rows<kS, 1>(p, image, zeros, weights, o, oy, y, rows);
 }
 
 // Whether a layer is computed from the image itself, and not from a padded copy: 3x3, padded by one above and to the
-// left, where no output begins right of the image. Of 3x3 layers of MobileNet, AVX-512: 1.4-1.5 times as fast at 14x14,
-// 1.6 at 7x7, 1.2-1.4 at 28x28, 1.0-1.3 at 56x56 and 112x112, stride 2 1.1-2.3. AVX2: 1.1-1.6 times, but slower at
-// stride 1 from 28x28 on. Four lanes would be mostly edges.
+// left, where no output begins right of the image. Of 3x3 layers of MobileNet 1.4-3 times as fast with AVX-512, 1.1-1.7
+// with AVX2. Four lanes would be mostly edges.
 template <int kK, int kS>
 bool reads_image(const DepthwiseParams& p) {
-  const bool pays = VL == 16 || (VL == 8 && (kS == 2 || p.ow <= 2 * VL));
-  return pays && kK == 3 && p.top == 1 && p.left == 1 && (p.ow - 1) * kS < p.iw;
+  return VL >= 8 && kK == 3 && p.top == 1 && p.left == 1 && (p.ow - 1) * kS < p.iw;
 }
 
 template <int kK, int kS>
@@ -227,12 +245,13 @@ void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, 
   const bool from_image = reads_image<kK, kS>(p);
   memset(phases, 0, static_cast<size_t>(2 * set) * sizeof(float));
   if (!from_image) copy_block(p, args.in[0], begin, phases);
+  int64_t plane = begin / p.blocks, block_of_plane = begin % p.blocks, channel = plane % p.channels;
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t plane = task / p.blocks, oy = task % p.blocks * p.block_rows;
+    const int64_t oy = block_of_plane * p.block_rows;
     const int64_t rows = p.oh - oy < p.block_rows ? p.oh - oy : p.block_rows;
     if (task + 1 < end && !from_image) copy_block(p, args.in[0], task + 1, next);
     for (int64_t j = 0; j < p.multiplier; ++j) {
-      const int64_t m = plane % p.channels * p.multiplier + j;
+      const int64_t m = channel * p.multiplier + j;
       const int64_t at = ((plane * p.multiplier + j) * p.oh + oy) * p.ow, n = rows * p.ow;
       const Taps taps{p.offset + p.start[m], p.value + p.start[m], p.start[m + 1] - p.start[m],
                       p.weights + m * p.kh * p.kw};
@@ -255,6 +274,9 @@ void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, 
     }
     float* done = phases;
     phases = next, next = done;
+    if (++block_of_plane < p.blocks) continue;
+    block_of_plane = 0, ++plane;
+    if (++channel == p.channels) channel = 0;
   }
 }
 

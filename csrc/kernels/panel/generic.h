@@ -137,7 +137,7 @@ SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
 // Fetches a plane's part of a tile ahead of its turn.
 template <int ForWrite>
 SN_INLINE void fetch_tile(const MatrixProblem& q, const Strip& strip, const float* plane, int64_t first, int tile) {
-  if (!whole_vectors(q)) return prefetch_row<ForWrite>(plane + first, tile);
+  if (!whole_vectors(q) || q.pitch == q.OW) return prefetch_row<ForWrite>(plane + first, tile);
   for (int s = 0; s < strip.store_count; ++s) prefetch_row<ForWrite>(plane + strip.stores[s].to, 1);
 }
 
@@ -244,7 +244,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   const int64_t pixels = q.linear ? args.batch : pixel_count(q);
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
-  const bool window = !q.flat && !q.linear, parted = window && (whole_vectors(q) || q.pitch != q.OW);
+  const bool window = !q.flat && !q.linear, parted = window && q.pitch != q.OW;
   // The scratch: panel (a vector more, for a piece's overhang), sums, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
@@ -271,7 +271,6 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
         strip_end = (task / q.chunks + count) * q.chunks;
         strip.plan(q, p0, count * T < pixels - p0 ? count * T : pixels - p0, T);
         loaded = q.KH * q.KW > 1 ? 0 : q.C;
-        if (loaded == 0) zero_row(strip.data + static_cast<int64_t>(q.C) * strip.channel, VL);
       }
       strip.plan_tile(q, p0, n);
     }
@@ -285,8 +284,11 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       // A k-block's channels come when its turn does, so that it finds them in the nearest cache.
-      for (; window && loaded * (q.KH * q.KW) < k1; ++loaded) {
-        strip.load(x + static_cast<int64_t>(loaded) * q.H * q.W, q.SW, strip.data + int64_t{loaded} * strip.channel);
+      if (window && loaded * (q.KH * q.KW) < k1) {
+        for (; loaded * (q.KH * q.KW) < k1; ++loaded) {
+          strip.load(x + static_cast<int64_t>(loaded) * q.H * q.W, q.SW, strip.data + int64_t{loaded} * strip.channel);
+        }
+        zero_row(strip.data + int64_t{loaded} * strip.channel, VL);  // the last piece may overhang
       }
       if (q.linear) {
         pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, panel);
