@@ -106,11 +106,23 @@ def test_a_fixed_batch_is_kept(tmp_path: Path) -> None:
     assert [sn.from_onnx(file).fixed_batch for file in files] == [0, 3]
 
 
+@pytest.mark.parametrize("step", [14 / 16, 0.3])
+def test_nearest_samples_that_rounding_could_move(step: float) -> None:
+    """onnxruntime's 8 / (16 / 14) is less than 7, and no size leads to a step of 0.3."""
+    graph = sn.Graph()
+    x = graph.add_input("x", (None, 1, 3, 14))
+    attrs = {"output": [6, 16], "scale": [0.5, step], "mode": "nearest"}
+    graph.set_outputs([graph.add_node("Resize", [x], attrs, "y")])
+    feeds = {x: np.random.default_rng(0).standard_normal((2, 1, 3, 14), np.float32)}
+    assert "Gather" in [node.op_type for node in to_model(graph).graph.node]
+    round_trip(graph, feeds, statistical=False)
+
+
 def test_what_onnx_cannot_say_is_listed(tmp_path: Path) -> None:
     graph = sn.Graph()
     x = graph.add_input("x", (None, 1, 5, 5))
     for name in ("a", "b"):
-        x = graph.add_node("Resize", [x], {"output": [5, 5], "scale": [0.3, 0.3], "mode": "nearest"}, name)
+        x = graph.add_node("Resize", [x], {"output": [5, 5], "scale": [0.3, 0.3], "mode": "bilinear"}, name)
     graph.set_outputs([x])
     with pytest.raises(sn.errors.UnsupportedOpError, match=r"(?s)Resize 'a'.*Resize 'b'"):
         graph.to_onnx(tmp_path / "m.onnx")

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor, prod
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparsenet import _core
 from sparsenet.onnx_export.writer import Inexpressible, Writer, emits
+from sparsenet.reference.layout import nearest_source
 
 
 def spatial(writer: Writer, node: _core.Node) -> list[int]:
@@ -93,19 +97,40 @@ def mean(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -
 
 @emits("Resize")
 def resize(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str) -> None:
-    """By sizes where the step is input over output, else by scales, which give the sizes rounded down."""
+    """By sizes where the step is input over output, else by scales, which give the sizes rounded down.
+
+    Nearest samples that a runtime could miss are gathered: ONNX divides a position by the scale, here it is multiplied
+    by the step, and 8 / (16 / 14) is 6.9999995 in fp32."""
     a, size = node.attrs, spatial(writer, node)
     if a["mode"] == "nearest":
+        axes = list(zip(size, a["output"], a["scale"], strict=True))
+        if not all(_certain(out, n, step) for n, out, step in axes):
+            return _gather(writer, inputs[0], [nearest_source(out, n, step) for n, out, step in axes], output)
         mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     else:
         corners = "align_corners" if a["align_corners"] else "half_pixel"
         mode = {"mode": "linear", "coordinate_transformation_mode": corners}
     pairs = list(zip(size, a["output"], a["scale"], strict=True))
     if a["align_corners"] or all(abs(n / out - step) <= 1e-6 * step for n, out, step in pairs):
-        axes = list(range(2, 2 + len(size)))
-        writer.emit("Resize", [*inputs, "", "", writer.ints(f"{output}.sizes", a["output"])], output, axes=axes, **mode)
+        last = list(range(2, 2 + len(size)))
+        writer.emit("Resize", [*inputs, "", "", writer.ints(f"{output}.sizes", a["output"])], output, axes=last, **mode)
         return
     if any(floor(n / step) != out for n, out, step in pairs):
         raise Inexpressible(f"resampling of {size} to {a['output']} in steps of {a['scale']}")
     scales = writer.floats(f"{output}.scales", [1, 1, *(1 / step for step in a["scale"])])
     writer.emit("Resize", [*inputs, "", scales], output, **mode)
+
+
+def _certain(out: int, n: int, step: float) -> bool:
+    """Whether nearest resampling takes the same samples of an axis by the text of ONNX's Resize, in fp32: with the
+    scale of the sizes, and with the inverse of the step."""
+    position, ours = np.arange(out, dtype=np.float32), nearest_source(out, n, step)
+    scales = np.float32(out) / np.float32(n), np.float32(1 / step)
+    return all(np.array_equal(np.minimum(np.floor(position / scale), n - 1), ours) for scale in scales)
+
+
+def _gather(writer: Writer, x: str, sources: Sequence[NDArray[np.intp]], output: str) -> None:
+    """Samples of the spatial axes, one axis after the other."""
+    for axis, source in enumerate(sources, start=2):
+        to = output if axis == len(sources) + 1 else writer.name(f"{output}.axis{axis}")
+        x = writer.emit("Gather", [x, writer.ints(f"{output}.samples{axis}", source.tolist())], to, axis=axis)
