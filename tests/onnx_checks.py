@@ -57,11 +57,12 @@ def assert_ort_close(
 ) -> None:
     """onnxruntime against the fp64 reference: what is tested is the graph's meaning, so it gets twice the bound of our
     own kernels, which it has been seen to miss by 7 %. Its sigmoid and the like are polynomials, good to some
-    1e-7 absolute where the bound is relative: such graphs get 1e-6 of slack."""
+    1e-7 absolute where the bound is relative, and SiLU multiplies that by an input of up to 50: such graphs get 1e-5 of
+    slack."""
     loose = any(node.attrs.get("act") in _APPROXIMATED for node in graph.nodes)
     truth, limits = reference.run(graph, feeds), reference.bound(graph, feeds, statistical=statistical)
     for (name, _), y in zip(graph.outputs, got, strict=True):
-        limit = 2 * limits[name] + (1e-6 * (1 + np.abs(truth[name])) if loose else 0)
+        limit = 2 * limits[name] + (1e-5 * (1 + np.abs(truth[name])) if loose else 0)
         ratio = reference.worst(y, truth[name], limit)
         assert ratio <= 1, f"{name}: {ratio:.3g} times the bound"
 
