@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from sparsenet import _core
+
+# Of the highest FMA peak that a machine has shown: below it somebody else is using the core. Two hardware threads share
+# its units and caches, and a neighbour slows engines by different factors.
+UNDISTURBED = 0.9
+
+
+def fma_peak() -> float:
+    """GFLOP/s of one core right now, of the cores that this process is held to. A process measures its peak once, so
+    each call asks a new one."""
+    script = "from sparsenet import _core; print(_core.peak_gflops())"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    return float(told)
+
+
+def settle(highest: float, patience: float) -> float:
+    """Waits until the FMA peak is near the highest that was seen, `patience` seconds at most; returns it."""
+    end = time.monotonic() + patience
+    while (now := fma_peak()) < UNDISTURBED * highest and time.monotonic() < end:
+        time.sleep(1)
+    return now
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import sparsenet as sn
 from sparsenet.timing import interleave
 
 from .cases import Case, build
+from .machine import fma_peak
 from .side_by_side import results
 
 TUNE_SECONDS = 5.0
@@ -66,18 +67,12 @@ def peak(case: Case, count: int, seconds: float) -> dict[str, Any]:
     rates = []
     end = time.perf_counter() + seconds
     while len(shares) < 5 or time.perf_counter() < end:
-        around = [_peak_now(engine.isa)]
+        around = [fma_peak()]
         runs = [[engine.profile(x, warmup=1).seconds[i] for i in convs] for _ in range(3)]
-        around.append(_peak_now(engine.isa))
+        around.append(fma_peak())
         rates.append(1e-9 * flops / float(np.median(runs, axis=0).sum()))
         shares.append(rates[-1] / (count * float(np.mean(around))))
     return {"value": float(np.median(shares)), "gflops": float(np.median(rates)), "rounds": len(shares)}
-
-
-def _peak_now(isa: str) -> float:
-    script = f"from sparsenet import _core; print(_core.peak_gflops({isa!r}))"
-    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    return float(told)
 
 
 def compile(case: Case, count: int, seconds: float) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from sparsenet.cli.common import replacing
 
-from .target_table import IMAGE_NETWORKS, PERCEPTRONS, table
+from .machine import UNDISTURBED
+from .target_table import IMAGE_NETWORKS, PERCEPTRONS, highest_peak, table
 
 ROOT = Path(__file__).parent.parent
 BEGIN = "<!-- numbers: written by `python -m benchmarks.readme_table`; do not edit by hand -->\n"
@@ -30,6 +31,7 @@ TARGETS_BEGIN = "<!-- targets: written by `python -m benchmarks.readme_table`; d
 TARGETS_END = "<!-- end of targets -->"
 NETWORK = "resnet50"
 SHOWN = ("unstructured", "4x1", "filters")  # the rest is in the JSON
+DISTURBED = "†"
 ZEROS = {
     "unstructured": "{} % random",
     "4x1": "{} % in 4x1 blocks",
@@ -101,9 +103,13 @@ def targets_markdown(*all_told: dict[str, Any]) -> str:
             value = _of(one, target.name)
             met = bool(target.passes(value))
             counts[isa] = (counts[isa][0] + met, counts[isa][1] + (value == value))
-            cells.append("" if value != value else f"{value:.2f}" if met else f"**{value:.2f}**")
+            shown = "" if value != value else f"{value:.2f}" if met else f"**{value:.2f}**"
+            cells.append(shown + DISTURBED * _disturbed(one, target.name))
         lines.append("| " + " | ".join(cells) + " |")
     told = "; ".join(f"{isa}: {met} of {measured} measured ones are met" for isa, (met, measured) in counts.items())
+    if any(_disturbed(one, target.name) for one in all_told for target in wanted):
+        lines += ["", f"{DISTURBED} Somebody else used the core: its FMA peak, before the row or after it, was less "]
+        lines[-1] += f"than {UNDISTURBED:.0%} of the highest that the table's rows saw."
     if unmeasured:
         lines += ["", "Not measured: " + ", ".join(f"`{name}`" for name in unmeasured) + "."]
     return "\n".join([f"{told}. **Bold: short of the target.**", "", *lines]) + "\n"
@@ -116,6 +122,10 @@ def _isa(told: dict[str, Any]) -> str:
 def _of(told: dict[str, Any], name: str) -> float:
     """A row's value there, NaN where it was not measured."""
     return float(_row(told, name).get("value", "nan"))
+
+
+def _disturbed(told: dict[str, Any], name: str) -> bool:
+    return min(_row(told, name).get("fma_peak", [float("inf")])) < UNDISTURBED * highest_peak(told)
 
 
 def _row(told: dict[str, Any], name: str) -> dict[str, Any]:

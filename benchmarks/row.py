@@ -13,25 +13,30 @@ from .target_table import Target
 TIMEOUT = 1200.0  # seconds
 
 
-def measure(target: Target, engines: Sequence[str], seconds: float) -> dict[str, Any]:
+def measure(
+    target: Target, engines: Sequence[str], seconds: float, highest: float = 0, patience: float = 0
+) -> dict[str, Any]:
     """What is known of a target: its value and all that led to it, or why it could not be measured.
 
-    A peer that kills the process is left out, with the signal as its reason, and the row is measured without it.
+    `fma_peak` holds the core's GFLOP/s before and after; the row waits up to `patience` seconds until that is near the
+    `highest` seen (machine.settle). A peer that kills the process is left out, with the signal as its reason, and the
+    row is measured without it.
     """
     try:
-        told, ended = apart.call_peers(_once, engines, target, seconds, patience=TIMEOUT)
+        told, ended = apart.call_peers(_once, engines, target, seconds, highest, patience, patience=TIMEOUT + patience)
     except Exception as error:  # one row's, whatever it is; the others go on
         return {"error": " ".join(str(error).split())[:300] or type(error).__name__, "missing": {}}
     return {**told, "missing": told.get("missing", {}) | ended}
 
 
-def _once(engines: Sequence[str], target: Target, seconds: float) -> dict[str, Any]:
+def _once(engines: Sequence[str], target: Target, seconds: float, highest: float, patience: float) -> dict[str, Any]:
     import torch
 
-    from . import own, side_by_side
+    from . import machine, own, side_by_side
 
     torch.set_num_threads(target.threads)
     cores = side_by_side.pin(target.threads)
+    before = machine.settle(highest, patience)
     try:
         if target.kind == "peers":
             told = side_by_side.measure(target.case, engines, target.threads, seconds)
@@ -44,4 +49,4 @@ def _once(engines: Sequence[str], target: Target, seconds: float) -> dict[str, A
             told = own.KINDS[target.kind](target.case, target.threads, seconds)
     except CaseError as error:
         told = {"error": str(error)}
-    return {**told, "cores": cores}
+    return {**told, "cores": cores, "fma_peak": [before, machine.fma_peak()]}

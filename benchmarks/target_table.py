@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .cases import Case
 
@@ -90,3 +91,8 @@ def table() -> list[Target]:
         Target("memory", Case("vgg16", zeros=90), 1.1, at_most=True),
     ]
     return rows
+
+
+def highest_peak(told: dict[str, Any]) -> float:
+    """The highest FMA peak, in GFLOP/s, of the rows of a file of benchmarks.targets; 0 if none has one."""
+    return max((peak for row in told["rows"].values() for peak in row.get("fma_peak", ())), default=0.0)

@@ -8,7 +8,8 @@
 Each row is a process of its own, pinned to as many cores as it has threads. It holds sparsenet and the peers, each with
 the same network, zeros and all, and checks that they agree; they take turns, and the ratio is the median over the
 rounds. A dense peer is onnxruntime, OpenVINO, torch or ncnn in fp32; "best" is the fastest of those installed. Rows
-already in the JSON file are kept unless --again; a row that could not be measured is tried again.
+already in the JSON file are kept unless --again; a row that could not be measured is tried again. With --patience a
+row waits until nobody else is using the core: until its FMA peak is near the highest of the rows in the file.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sparsenet.timing import cpu_model
 
 from . import row
 from .cases import PATTERNS, Case, networks
-from .target_table import DENSE_ENGINES, WHAT, Target, table
+from .target_table import DENSE_ENGINES, WHAT, Target, highest_peak, table
 
 
 def main() -> None:
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="for --networks")
     parser.add_argument("--engines", default=",".join(DENSE_ENGINES), help="peers to measure beside us")
     parser.add_argument("--seconds", type=float, default=10.0, help="of timing for each row")
+    parser.add_argument("--patience", type=float, default=0, help="seconds to wait, at most, for a core at full speed")
     parser.add_argument("--json", type=Path, default=Path("targets.json"), help="kept up to date after every row")
     parser.add_argument("--again", action="store_true", help="measure rows that are in the JSON file already, too")
     parser.add_argument("--list", action="store_true", help="name the rows, measure nothing")
@@ -65,7 +67,7 @@ def main() -> None:
             measured: dict[str, Any] = {"error": f"needs {target.threads} cores, {cores} available"}
         else:
             with out.status(target.name):
-                measured = row.measure(target, args.engines, args.seconds)
+                measured = row.measure(target, args.engines, args.seconds, highest_peak(told), args.patience)
         told["rows"][target.name] = {**_described(target), **measured}
         out.print(_line(target, measured), soft_wrap=True)
         with replacing(args.json) as temporary:

@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sparsenet as sn
+from benchmarks import machine, readme_table, row, spmm
 from benchmarks import peers as libraries
-from benchmarks import readme_table, row, spmm
 from benchmarks.cases import Case, CaseError, build
 from benchmarks.target_table import Target, table
 from sparsenet import peers
@@ -149,6 +150,7 @@ def test_a_row_is_measured_in_its_own_process_and_a_crash_costs_one_peer(
     told = row.measure(target, ["torch"], seconds=0.1)
     assert told["best"] == "torch"
     assert told["value"] == told["ratios"]["torch"] > 0
+    assert min(told["fma_peak"]) > 0
     assert told["missing"] == {}
     told = row.measure(Target("peers", Case("lenet6")), [], seconds=0.1)
     assert "no network 'lenet6'" in told["error"]
@@ -178,10 +180,19 @@ def test_targets_resume_and_make_the_readmes_table(tmp_path: Path) -> None:
     half = {"rows": {name: {**row, "isa": "less", "value": 0.5} for name, row in told["rows"].items()}}
     assert readme_table.markdown(told, half).splitlines()[-1] == lines[-1] + " **0.50x** |"
     known = {"rows": {"peers-vgg16-unstructured-90": {"isa": "a", "value": 2.9}, "x": {"isa": "a"}}}
-    short = {"rows": {"peers-vgg16-unstructured-90": {"isa": "b", "value": 2.7}}}
+    short = {"rows": {"peers-vgg16-unstructured-90": {"isa": "b", "value": 2.7, "fma_peak": [9.0, 8.9]}}}
+    short["rows"]["x"] = {"fma_peak": [10.0, 10.0]}
     targets = readme_table.targets_markdown(known, short)
     assert "a: 1 of 1 measured ones are met; b: 0 of 1" in targets
-    assert "| `peers-vgg16-unstructured-90` | 2.8 | 4 | 2.90 | **2.70** |" in targets
+    assert "| `peers-vgg16-unstructured-90` | 2.8 | 4 | 2.90 | **2.70**† |" in targets
+
+
+def test_rows_wait_for_a_core_at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = [50.0, 60.0, 95.0, 40.0]
+    monkeypatch.setattr(machine, "fma_peak", lambda: peaks.pop(0))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert machine.settle(100.0, patience=60) == 95.0
+    assert machine.settle(100.0, patience=0) == 40.0
 
 
 def test_break_even_is_where_the_ratio_stays_above_one() -> None:
