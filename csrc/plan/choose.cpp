@@ -151,7 +151,8 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
 }  // namespace
 
 // As many as fit a quarter of L2 beside the sums and the weights, one at least. Of a few channels, whose strips are
-// long, no more than lets places reach all of them, so that K is one k-block: 3 -> 32 3x3/2 in 0.48 of 0.58 ms.
+// long, no more than lets places reach all of them, so that K is one k-block. With results stored as runs, 3 -> 32
+// 3x3/2 at 224x224 is 1.4 times as fast (AVX2, shifted).
 int strip_tiles(const MatrixProblem& q, const PanelVariant& v) {
   if (q.KH * q.KW == 1) return 1;
   const int tile = v.tile();
