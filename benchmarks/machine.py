@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparsenet import _core
+from sparsenet import _core, apart
 
 # Of the highest FMA peak that a machine has shown: below it somebody else is using the core. Two hardware threads share
 # its units and caches; a neighbour halves the peak, and slows engines by different factors. Clocks alone move it by a
@@ -20,9 +18,11 @@ UNDISTURBED = 0.7
 def fma_peak() -> float:
     """GFLOP/s of one core right now, of the cores that this process is held to. A process measures its peak once, so
     each call asks a new one."""
-    script = "from sparsenet import _core; print(_core.peak_gflops())"
-    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    return float(told)
+    return float(apart.call(_peak, patience=60))
+
+
+def _peak() -> float:
+    return _core.peak_gflops()
 
 
 def settle(highest: float, patience: float) -> float:
