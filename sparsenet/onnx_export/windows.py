@@ -102,18 +102,17 @@ def resize(writer: Writer, node: _core.Node, inputs: Sequence[str], output: str)
     Nearest samples that a runtime could miss are gathered: ONNX divides a position by the scale, here it is multiplied
     by the step, and 8 / (16 / 14) is 6.9999995 in fp32."""
     a, size = node.attrs, spatial(writer, node)
+    pairs = list(zip(size, a["output"], a["scale"], strict=True))
     if a["mode"] == "nearest":
-        axes = list(zip(size, a["output"], a["scale"], strict=True))
-        if not all(_certain(out, n, step) for n, out, step in axes):
-            return _gather(writer, inputs[0], [nearest_source(out, n, step) for n, out, step in axes], output)
+        if not all(_certain(out, n, step) for n, out, step in pairs):
+            return _gather(writer, inputs[0], [nearest_source(out, n, step) for n, out, step in pairs], output)
         mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     else:
         corners = "align_corners" if a["align_corners"] else "half_pixel"
         mode = {"mode": "linear", "coordinate_transformation_mode": corners}
-    pairs = list(zip(size, a["output"], a["scale"], strict=True))
     if a["align_corners"] or all(abs(n / out - step) <= 1e-6 * step for n, out, step in pairs):
-        last = list(range(2, 2 + len(size)))
-        writer.emit("Resize", [*inputs, "", "", writer.ints(f"{output}.sizes", a["output"])], output, axes=last, **mode)
+        axes = list(range(2, 2 + len(size)))
+        writer.emit("Resize", [*inputs, "", "", writer.ints(f"{output}.sizes", a["output"])], output, axes=axes, **mode)
         return
     if any(floor(n / step) != out for n, out, step in pairs):
         raise Inexpressible(f"resampling of {size} to {a['output']} in steps of {a['scale']}")
