@@ -27,7 +27,7 @@ std::vector<Candidate> with_vector(const std::vector<Candidate>& all, const std:
   return out.empty() && forced_vector ? with_vector(all, vectors, K, "") : out;
 }
 
-// Cycles of a vector kernel. A gather costs about four plain loads from cache, and a row of CSR the sum of its lanes;
+// Cycles of a vector kernel. An element of x takes about one to gather, and a row of CSR the sum of its lanes;
 // weights that no cache holds cost their bytes.
 double vector_cycles(const Candidate& c, const MatrixProblem& q, const BlockCounts& blocks) {
   const PanelVariant& v = c.variant;

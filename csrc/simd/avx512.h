@@ -52,20 +52,26 @@ SN_INLINE V alternate(float a, float b) { return {_mm512_unpacklo_ps(_mm512_set1
 SN_INLINE V slide(V a, V b) {
   return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
 }
+// Loads, not gathers: see avx2.h.
+SN_INLINE V four_quarters(__m128 a, __m128 b, __m128 c, __m128 d) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_set_m128(b, a)), _mm256_set_m128(d, c), 1)};
+}
+SN_INLINE __m128 four_of(const float* base, const uint16_t* idx) {
+  __m128 v = _mm_load_ss(base + idx[0]);
+  v = _mm_insert_ps(v, _mm_load_ss(base + idx[1]), 0x10);
+  v = _mm_insert_ps(v, _mm_load_ss(base + idx[2]), 0x20);
+  return _mm_insert_ps(v, _mm_load_ss(base + idx[3]), 0x30);
+}
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
-  const __m512i i = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(idx)));
-  return {_mm512_i32gather_ps(i, base, 4)};
+  return four_quarters(four_of(base, idx), four_of(base, idx + 4), four_of(base, idx + 8), four_of(base, idx + 12));
 }
 SN_INLINE V gather_fours(const float* base, const uint16_t* idx) {
-  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(base + idx[0]));
-  v = _mm512_insertf32x4(v, _mm_loadu_ps(base + idx[1]), 1);
-  v = _mm512_insertf32x4(v, _mm_loadu_ps(base + idx[2]), 2);
-  return {_mm512_insertf32x4(v, _mm_loadu_ps(base + idx[3]), 3)};
+  return four_quarters(_mm_loadu_ps(base + idx[0]), _mm_loadu_ps(base + idx[1]), _mm_loadu_ps(base + idx[2]),
+                       _mm_loadu_ps(base + idx[3]));
 }
 SN_INLINE V gather_splats(const float* base, const uint16_t* idx) {
-  const __m128i i = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(idx)));
-  const __m512i fours = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  return {_mm512_permutexvar_ps(fours, _mm512_castps128_ps512(_mm_i32gather_ps(base, i, 4)))};
+  return four_quarters(_mm_broadcast_ss(base + idx[0]), _mm_broadcast_ss(base + idx[1]), _mm_broadcast_ss(base + idx[2]),
+                       _mm_broadcast_ss(base + idx[3]));
 }
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm512_set1_ps(p[i])}; }
 SN_INLINE const float* row_at(const float* p, int64_t i) {  // one register, or an FMA and its load issue as two

@@ -20,7 +20,7 @@ SN_INLINE V first(V a, int n) {
   return select(lt(loada(lane), set1(static_cast<float>(n))), a, zero());
 }
 
-// sums[i] = row i of n blocks of Br x Bc, times x. Two accumulators: a gather takes about as long as the FMA it feeds.
+// sums[i] = row i of n blocks of Br x Bc, times x. Two accumulators: gathering takes longer than the FMAs.
 // A row's last vector reads past its end, into the next row or the padding behind the last: valid indices, whose x is
 // masked. Where K is no multiple of Bc, `ragged`, a block may reach past x's K floats: the last ones go one by one.
 template <int Br, int Bc, bool Far>
