@@ -40,11 +40,18 @@ class Net:
         dead: Any = (),
         unread: Any = (),
         bias: Any = "random",
+        blocks: tuple[int, int] | None = None,
         **attrs: Any,
     ) -> str:
-        """A convolution; ``dead`` filters are zero (their bias is not), ``unread`` inputs of each group too."""
+        """A convolution; ``dead`` filters are zero (their bias is not), ``unread`` inputs of each group too. Of
+        ``blocks`` of so many filters by so many inputs at a tap, six in ten are zero."""
         spatial = len(self.graph.shape(x)) - 2
         w = normal(self.rng, m, self.channels(x) // groups, *[k] * spatial)
+        if blocks:
+            cells = [-(-w.shape[0] // blocks[0]), -(-w.shape[1] // blocks[1])]
+            zero = self.rng.permuted(np.arange(np.prod([*cells, *w.shape[2:]]))) % 10 < 6
+            zero = zero.reshape(*cells, *w.shape[2:]).repeat(blocks[0], 0).repeat(blocks[1], 1)
+            w[zero[: w.shape[0], : w.shape[1]]] = 0
         w[list(dead)] = 0
         w[:, list(unread)] = 0
         b = normal(self.rng, m) if isinstance(bias, str) else bias
@@ -129,7 +136,8 @@ def _layer(draw: st.DrawFn, net: Net, kind: str, v: str, others: list[str]) -> s
     if kind in ("conv", "pointwise"):
         m, k = draw(st.integers(1, 9)), 1 if kind == "pointwise" else 3
         dead, unread = [i for i in draw(subset) if i < m], [i for i in draw(subset) if i < c]
-        return net.conv(v, m, k, stride=draw(st.sampled_from([1, 1, 2])), dead=dead, unread=unread, bias=bias)
+        stride, blocks = draw(st.sampled_from([1, 1, 2])), draw(st.sampled_from([None, (4, 1), (1, 4)]))
+        return net.conv(v, m, k, stride=stride, dead=dead, unread=unread, bias=bias, blocks=blocks)
     if kind in ("depthwise", "grouped"):
         groups = c if kind == "depthwise" else next((g for g in (2, 3) if c % g == 0), 1)
         m = groups * draw(st.integers(1, 3))

@@ -10,6 +10,103 @@ namespace {
 
 using Indices = std::vector<std::int64_t>;
 
+constexpr std::int64_t kFour = 4;  // of the blocks that kernels read: 4x1 and 1x4
+
+// Whether neighbouring rows, or the input channels of each row, have their zeros in common by fours, and there are
+// many.
+bool in_blocks(const Weight& w, bool of_rows) {
+  const std::int64_t rows = of_rows ? kFour : 1, columns = of_rows ? 1 : kFour;
+  std::int64_t zeros = 0;
+  for (std::int64_t m = 0; m < w.M; m += rows) {
+    for (std::int64_t j = 0; j < w.ins; j += columns) {
+      for (std::int64_t t = 0; t < w.taps; ++t) {
+        const auto zero = [&](std::int64_t r, std::int64_t c) {
+          return w[w.row(r).begin + c * w.row(r).step + t] == 0;
+        };
+        const bool first = zero(m, j);
+        for (std::int64_t r = m; r < std::min(m + rows, w.M); ++r) {
+          for (std::int64_t c = j; c < std::min(j + columns, w.ins); ++c) {
+            if (zero(r, c) != first) return false;
+            zeros += first;
+          }
+        }
+      }
+    }
+    if (zeros == 0) return false;  // dense: the rest need not be read
+  }
+  return 2 * zeros >= w.count();
+}
+
+// A channel that goes by itself shifts those behind it, so that a block of weights lies in two of the kernels' blocks
+// and they read up to twice as many. So where weights stand in blocks, fours that stay whole come first, the rest
+// behind.
+class Order {
+ public:
+  Order(const Graph& graph, const Channels& channels, const std::vector<Indices>& left)
+      : graph_(graph),
+        channels_(channels),
+        left_(left),
+        parent_(left.size()),
+        fixed_(left.size()),
+        blocks_(left.size()) {
+    std::iota(parent_.begin(), parent_.end(), 0);
+    for (std::size_t v = 0; v < left.size(); ++v) fixed_[v] = channels.is_pinned(static_cast<ValueId>(v));
+    for (std::size_t n = 0; n < graph.nodes.size(); ++n) visit(static_cast<int>(n));
+  }
+
+  // The channels of v that stay, in their new order.
+  Indices of(ValueId v) {
+    Indices all = left_[v];
+    const int root = find(v);
+    if (fixed_[root] || !blocks_[root]) return all;
+    std::stable_partition(all.begin(), all.end(), [&](std::int64_t c) {
+      const auto begin = std::lower_bound(left_[v].begin(), left_[v].end(), c - c % kFour);
+      return left_[v].end() - begin >= kFour && begin[kFour - 1] == c - c % kFour + kFour - 1;
+    });
+    return all;
+  }
+
+ private:
+  int find(int v) {
+    while (parent_[v] != v) v = parent_[v] = parent_[parent_[v]];
+    return v;
+  }
+  // Both keep one order; or their own, unless channel c of one is channel c of the other.
+  void tie(ValueId a, ValueId b, bool alike) {
+    a = find(a), b = find(b);
+    parent_[b] = a;
+    fixed_[a] = fixed_[a] || fixed_[b] || !alike || left_[a] != left_[b];
+    blocks_[a] = blocks_[a] || blocks_[b];
+  }
+  void mark(ValueId v) { blocks_[find(v)] = 1; }
+
+  void visit(int n) {
+    const Node& node = graph_.nodes[n];
+    const bool moves =
+        node.op == Op::Concat || node.op == Op::Slice || node.op == Op::Pad || node.op == Op::ChannelShuffle;
+    for (std::size_t i = has_weight(node.op) ? 3 : 0; i < node.inputs.size(); ++i) {
+      const Channels::Pairs& pairs = channels_.pairs(n, i);
+      if (node.inputs[i] == kNoValue || graph_.values[node.inputs[i]].is_constant()) continue;
+      const bool alike = static_cast<int>(pairs.size()) == channels_.count(node.output) &&
+                         std::all_of(pairs.begin(), pairs.end(), [](const auto& p) { return p.first == p.second; });
+      tie(node.inputs[i], node.output, alike && !moves);
+    }
+    if (!has_weight(node.op)) return;
+    const ValueId x = node.inputs[0], y = node.output;
+    const Weight w(graph_, node);
+    if (w.groups > 1) return tie(x, y, w.ins == 1 && w.outs == 1);
+    if (w.transposed) return;
+    if (left_[y].size() < static_cast<std::size_t>(w.M) && in_blocks(w, true)) mark(y);
+    if (left_[x].size() < static_cast<std::size_t>(w.C) && in_blocks(w, false)) mark(x);
+  }
+
+  const Graph& graph_;
+  const Channels& channels_;
+  const std::vector<Indices>& left_;
+  std::vector<int> parent_;
+  std::vector<char> fixed_, blocks_;  // by root
+};
+
 class Shrinker {
  public:
   Shrinker(Graph& graph, const Channels& channels, const std::vector<char>& live)
@@ -17,6 +114,10 @@ class Shrinker {
     for (std::size_t v = 0; v < left_.size(); ++v)
       for (int c = 0; c < channels.count(static_cast<ValueId>(v)); ++c)
         if (live[channels.id(static_cast<ValueId>(v), c)]) left_[v].push_back(c);
+    Order order(graph, channels, left_);
+    std::vector<Indices> ordered;
+    for (std::size_t v = 0; v < left_.size(); ++v) ordered.push_back(order.of(static_cast<ValueId>(v)));
+    left_ = std::move(ordered);
   }
 
   void run(int n) {
@@ -99,8 +200,9 @@ class Shrinker {
     std::iota(in.begin(), in.end(), 0);
     if (channels_.axis(x) == output_axis(graph_, graph_.nodes[n])) in = left_[x];
 
-    std::int64_t groups = 0;
-    for (std::int64_t g = 0; g < old.groups; ++g) groups += below(out, (g + 1) * old.outs) > below(out, g * old.outs);
+    std::vector<char> used(static_cast<std::size_t>(old.groups));
+    for (const std::int64_t c : out) used[c / old.outs] = 1;
+    const std::int64_t groups = std::count(used.begin(), used.end(), 1);
     Weight now = old;
     now.regroup(static_cast<std::int64_t>(out.size()), static_cast<std::int64_t>(in.size()), groups);
     const std::shared_ptr<const float> numbers = input_value(graph_, graph_.nodes[n], 1).dense();
@@ -133,7 +235,7 @@ class Shrinker {
 
   Graph& graph_;
   const Channels& channels_;
-  std::vector<Indices> left_;  // by value
+  std::vector<Indices> left_;  // by value: the old channel of each new one
   const Shared shared_;
 };
 
