@@ -56,22 +56,29 @@ SN_INLINE V slide(V a, V b) {
 SN_INLINE V four_quarters(__m128 a, __m128 b, __m128 c, __m128 d) {
   return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_set_m128(b, a)), _mm256_set_m128(d, c), 1)};
 }
+struct Four { const float *a, *b, *c, *d; };
+SN_INLINE Four four_at(const float* base, const uint16_t* idx) {
+  uint32_t low, high;
+  memcpy(&low, idx, sizeof low), memcpy(&high, idx + 2, sizeof high);
+  return {base + (low & 0xffff), base + (low >> 16), base + (high & 0xffff), base + (high >> 16)};
+}
 SN_INLINE __m128 four_of(const float* base, const uint16_t* idx) {
-  __m128 v = _mm_load_ss(base + idx[0]);
-  v = _mm_insert_ps(v, _mm_load_ss(base + idx[1]), 0x10);
-  v = _mm_insert_ps(v, _mm_load_ss(base + idx[2]), 0x20);
-  return _mm_insert_ps(v, _mm_load_ss(base + idx[3]), 0x30);
+  const Four at = four_at(base, idx);
+  __m128 v = _mm_load_ss(at.a);
+  v = _mm_insert_ps(v, _mm_load_ss(at.b), 0x10);
+  v = _mm_insert_ps(v, _mm_load_ss(at.c), 0x20);
+  return _mm_insert_ps(v, _mm_load_ss(at.d), 0x30);
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   return four_quarters(four_of(base, idx), four_of(base, idx + 4), four_of(base, idx + 8), four_of(base, idx + 12));
 }
 SN_INLINE V gather_fours(const float* base, const uint16_t* idx) {
-  return four_quarters(_mm_loadu_ps(base + idx[0]), _mm_loadu_ps(base + idx[1]), _mm_loadu_ps(base + idx[2]),
-                       _mm_loadu_ps(base + idx[3]));
+  const Four at = four_at(base, idx);
+  return four_quarters(_mm_loadu_ps(at.a), _mm_loadu_ps(at.b), _mm_loadu_ps(at.c), _mm_loadu_ps(at.d));
 }
 SN_INLINE V gather_splats(const float* base, const uint16_t* idx) {
-  return four_quarters(_mm_broadcast_ss(base + idx[0]), _mm_broadcast_ss(base + idx[1]), _mm_broadcast_ss(base + idx[2]),
-                       _mm_broadcast_ss(base + idx[3]));
+  const Four at = four_at(base, idx);
+  return four_quarters(_mm_broadcast_ss(at.a), _mm_broadcast_ss(at.b), _mm_broadcast_ss(at.c), _mm_broadcast_ss(at.d));
 }
 SN_INLINE V splat(const float* p, int n, int i) { (void)n; return {_mm512_set1_ps(p[i])}; }
 SN_INLINE const float* row_at(const float* p, int64_t i) {  // one register, or an FMA and its load issue as two
