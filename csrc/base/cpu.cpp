@@ -4,6 +4,9 @@
 
 #include <cstdlib>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__aarch64__)
 #include <sys/auxv.h>
 #ifndef HWCAP_ASIMD
@@ -46,6 +49,16 @@ IsaMask cpu_isas() {
   if (getauxval(AT_HWCAP) & HWCAP_ASIMD) mask |= isa_bit(Isa::neon);
 #endif
   return mask;
+}
+
+bool halves_512_bits() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  // AMD's family 19h, 0Fh and 0Ah added: Zen 3 and 4.
+  return __builtin_cpu_is("amd") && __get_cpuid(1, &a, &b, &c, &d) && (a >> 8 & 0xf) == 0xf && (a >> 20 & 0xff) == 0xa;
+#else
+  return false;
+#endif
 }
 
 std::string join(const std::vector<std::string>& names) {
@@ -99,6 +112,11 @@ Isa select_isa(const std::string& requested) {
   }
   fail(ErrorCode::InvalidArgument, origin, "=", name, ": no such instruction set; this machine runs ",
        join(isa_names(usable)));
+}
+
+int vector_passes(int lanes) {
+  static const bool halves = halves_512_bits();
+  return lanes == 16 && halves ? 2 : 1;
 }
 
 std::size_t l1_bytes() {

@@ -29,6 +29,10 @@ Isa select_isa(const std::string& requested = {});
 std::size_t l1_bytes();
 std::size_t l2_bytes();
 
+// Passes that a vector of so many floats makes through the units that multiply and load: 2 of 512 bits on Zen 4, whose
+// units are 256 bits wide, else 1.
+int vector_passes(int lanes);
+
 std::vector<std::string> isa_names(IsaMask mask);
 
 }  // namespace sn

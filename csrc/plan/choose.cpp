@@ -8,8 +8,8 @@
 namespace sn {
 namespace {
 
-// The model counts cycles of one core: two loads and two FMAs a cycle, FMA latency 4. Constants fitted by eye to
-// benchmarks/kernels.py on the machines of docs/performance.md; tuning replaces them where it matters.
+// The model counts cycles of one core: two loads and two FMAs a cycle (vector_passes), FMA latency 4. Constants fitted
+// by eye to benchmarks/kernels.py on the machines of docs/performance.md; tuning replaces them where it matters.
 constexpr double kSegmentCycles = 6;  // one row block in one k-block: its row, start and end, the loop's set-up
 constexpr double kSumCycles = 1.5;    // a vector of sums loaded or stored: their tile does not fit L1 beside the panel
 constexpr double kFarLoad = 0.7;      // more for a panel vector from L2 than from L1
@@ -39,8 +39,9 @@ double fma_bound(const PanelVariant& v, double far, double split) {
   const int br = v.br, bc = v.bc, r = v.r;
   // More than two rows keep in registers what they share; sums that find none are loaded and stored.
   const int registers = v.lanes == 8 ? 16 : 32, held = br * r + (br > 2 ? r : 0) + 1;
-  const double fma = br * bc * r / 2.0 + bc * std::max(0, held - registers);
-  const double loads = (1 + bc * (r * (1 + split) + br)) / 2.0 + far * kFarLoad * bc * r;
+  const double issue = vector_passes(v.lanes) / 2.0;
+  const double fma = issue * br * bc * r + bc * std::max(0, held - registers);
+  const double loads = issue * (1 + bc * (r * (1 + split) + br)) + far * kFarLoad * bc * r;
   const double chain = br * r < 4 ? 2.0 * bc : 0;  // so few accumulators wait for their own latency
   return std::max({fma, loads, chain});
 }
@@ -87,15 +88,18 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
   const double split = q.layout == Layout::padded ? kSplitLoad * (q.KW - 1.0) / q.KW * v.lanes / kMaxLanes : 0.0;
   const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
   const double parts = !q.flat && !q.linear && q.pitch != q.OW ? v.br * v.r * kPartCycles : 0.0;
-  double multiply = row_blocks * (k_blocks * kSegmentCycles + sums + parts);
+  const double segments = std::ceil(static_cast<double>(pixels) / v.tile()) * row_blocks * k_blocks;
+  double multiply = row_blocks * (sums + parts);
   if (v.sparse) {
     multiply += static_cast<double>(blocks) * fma_bound(v, far, split);
   } else {
-    const double step = std::max({v.br * v.r / 2.0, (v.br + v.r * (1 + split)) / 2.0, 4.0});
+    const double issue = vector_passes(v.lanes) / 2.0;
+    const double step = std::max({issue * v.br * v.r, issue * (v.br + v.r * (1 + split)), 4.0});
     multiply += row_blocks * q.K * (step + split * far * kFarLoad * v.r);
   }
   const double slack = v.sparse ? kSparseSlack : 1.0;
-  return slack * tiles * (multiply + pack) / (q.linear ? static_cast<double>(batch) : 1.0);
+  return slack * (segments * kSegmentCycles + tiles * (multiply + pack)) /
+         (q.linear ? static_cast<double>(batch) : 1.0);
 }
 
 // Equal k-blocks no longer than `longest`, whole column blocks.

@@ -56,11 +56,12 @@ double model(const WinogradParams& p, int out, int lanes, std::int64_t batch, in
   const double blocks = std::ceil(rows / p.block_rows) * p.row_splits;
   const double tiles = static_cast<double>(p.block_rows) * p.block_columns;
   const double parts = std::ceil(tiles / winograd_tiles(lanes)), height = tiles / parts;
-  const double step = std::max({height * across / 2, (height + across) / 2, 4.0});
+  const double passes = vector_passes(lanes);
+  const double step = std::max({passes * height * across / 2, passes * (height + across) / 2, 4.0});
   const double multiply = frequencies * C * parts * step * vectors / across;
   const double input =
-      frequencies * kInputCycles * C * p.block_rows * std::ceil(static_cast<double>(p.block_columns) / lanes);
-  const double output = frequencies * kOutputCycles * vectors * tiles;
+      passes * frequencies * kInputCycles * C * p.block_rows * std::ceil(static_cast<double>(p.block_columns) / lanes);
+  const double output = passes * frequencies * kOutputCycles * vectors * tiles;
   const double u = 4 * frequencies * C * p.padded_filters, v = 4 * frequencies * C * tiles;
   const double held = v + 4 * frequencies * tiles * p.panel;
   const double far = (u > L2 / 2 ? u : 0) + (held > L2 ? v * (panels + 1) : 0);

@@ -26,6 +26,11 @@ SN_INLINE __m256i first_lanes(int n) {
 }
 
 SN_INLINE V load(const float* p) { return {_mm256_loadu_ps(p)}; }
+SN_INLINE V load_once(const float* p) {  // or several FMAs load it again each
+  V a = load(p);
+  asm("" : "+x"(a.v));
+  return a;
+}
 SN_INLINE V loada(const float* p) { return {_mm256_load_ps(p)}; }
 SN_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
 SN_INLINE void storea(float* p, V a) { _mm256_store_ps(p, a.v); }

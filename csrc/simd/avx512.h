@@ -28,6 +28,11 @@ struct M { __mmask16 m; };
 SN_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
 SN_INLINE V load(const float* p) { return {_mm512_loadu_ps(p)}; }
+SN_INLINE V load_once(const float* p) {  // or several FMAs load it again each
+  V a = load(p);
+  asm("" : "+v"(a.v));
+  return a;
+}
 SN_INLINE V loada(const float* p) { return {_mm512_load_ps(p)}; }
 SN_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
 SN_INLINE void storea(float* p, V a) { _mm512_store_ps(p, a.v); }

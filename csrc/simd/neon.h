@@ -20,6 +20,7 @@ struct V { float32x4_t v; };
 struct M { uint32x4_t m; };
 
 SN_INLINE V load(const float* p) { return {vld1q_f32(p)}; }
+SN_INLINE V load_once(const float* p) { return load(p); }
 SN_INLINE V loada(const float* p) { return {vld1q_f32(p)}; }
 SN_INLINE void store(float* p, V a) { vst1q_f32(p, a.v); }
 SN_INLINE void storea(float* p, V a) { vst1q_f32(p, a.v); }

@@ -22,6 +22,7 @@ struct V { float v; };
 struct M { bool m; };  // a mask, one flag a lane
 
 SN_INLINE V load(const float* p) { return {*p}; }
+SN_INLINE V load_once(const float* p) { return load(p); }  // for several FMAs
 SN_INLINE V loada(const float* p) { return {*p}; }  // p aligned to the vector's size
 SN_INLINE void store(float* p, V a) { *p = a.v; }
 SN_INLINE void storea(float* p, V a) { *p = a.v; }

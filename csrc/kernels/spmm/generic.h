@@ -58,11 +58,24 @@ struct Spmm {
     for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{Step}), w + e * (Br * Bc), acc);
   }
 
-  // acc += one block of weights times its panel rows
+  // acc += one block of weights times its panel rows. Registers hold its Br weights beside one vector of a panel row,
+  // or the W vectors beside one weight, whichever are fewer; else they run out, and vectors are kept on the stack.
   template <int W>
   SN_INLINE static void entry(const float* row, const float* w, V (&acc)[BR][W]) {
 #pragma GCC unroll 4
     for (int j = 0; j < Bc; ++j, row += T) {
+      if constexpr (Br > 1 && Br < W) {
+        V wi[Br];
+#pragma GCC unroll 16
+        for (int i = 0; i < Br; ++i) wi[i] = splat(w + j * Br, Br, i);
+#pragma GCC unroll 16
+        for (int r = 0; r < W; ++r) {
+          const V p = load_once(row + r * VL);
+#pragma GCC unroll 16
+          for (int i = 0; i < Br; ++i) acc[i][r] = fma(wi[i], p, acc[i][r]);
+        }
+        continue;
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < Br; ++i) {
         const V wi = splat(w + j * Br, Br, i);
