@@ -92,6 +92,10 @@ Epilogue epilogue_of(const Node& node) {
   return {find(), static_cast<float>(node.f("act_a")), static_cast<float>(node.f("act_b"))};
 }
 
+bool is_distant(const Value& input) {
+  return static_cast<std::size_t>(input.size()) * sizeof(float) > 4 * l2_bytes();
+}
+
 Planes planes_of(const Shape& shape) {
   return {shape[1], shape.size() == 4 ? shape[2] : 1, shape.back()};
 }

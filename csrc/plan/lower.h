@@ -43,6 +43,11 @@ inline const Value& output_of(const LowerContext& context, const Node& node) {
   return value_of(context, node.output);
 }
 
+// Whether a kernel should fetch its input ahead: of several times L2, written by the step before, little is left there.
+// An input of 3.2 L2 reads 14 % slower so, one of 12.8 L2 three times as fast (max pooling, 64 planes of 112x112 and
+// 224x224, Zen 4).
+bool is_distant(const Value& input);
+
 // A feature map [N, C, H, W], or [N, C, W] with H = 1.
 struct Planes {
   std::int64_t c, h, w;

@@ -116,6 +116,7 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
   const std::int64_t in = static_cast<std::int64_t>(q.groups) * q.C * q.H * q.W;
   const std::int64_t out = static_cast<std::int64_t>(q.groups) * q.M * q.OH * q.OW * (node.has_input(3) ? 2 : 1);
   q.far = static_cast<std::size_t>(in + out) * sizeof(float) > l2_bytes();
+  q.distant = is_distant(graph.values[node.inputs[0]]);
   return q;
 }
 

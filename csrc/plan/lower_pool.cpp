@@ -38,6 +38,7 @@ Step lower_windows(const LowerContext& context, const Node& node, bool max,
     taps.push_back(static_cast<std::int32_t>(k * p.dw % p.sw * p.pitch + k * p.dw / p.sw));
   }
   p.taps = owned->keep(std::move(taps));
+  p.distant = is_distant(input_of(context, node, 0));
   const std::size_t scratch = static_cast<std::size_t>(p.sw * p.pitch + kPoolSlack) * sizeof(float);
   Step step = make_step(context, node, pool_kernel(max ? PoolKernel::max : PoolKernel::avg, context.isa), window_tasks,
                         std::move(owned));

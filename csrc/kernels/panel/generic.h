@@ -286,7 +286,9 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       // A k-block's channels come when its turn does, so that it finds them in the nearest cache.
       if (window && loaded * (q.KH * q.KW) < k1) {
         for (; loaded * (q.KH * q.KW) < k1; ++loaded) {
-          strip.load(x + static_cast<int64_t>(loaded) * q.H * q.W, q.SW, strip.data + int64_t{loaded} * strip.channel);
+          const int64_t plane = static_cast<int64_t>(q.H) * q.W;
+          strip.load(x + loaded * plane, q.SW, strip.data + int64_t{loaded} * strip.channel,
+                     q.distant ? kPlanesAhead * plane : 0);
         }
         zero_row(strip.data + int64_t{loaded} * strip.channel, VL);  // the last piece may overhang
       }

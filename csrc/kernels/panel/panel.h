@@ -65,6 +65,7 @@ struct MatrixProblem {
   Layout layout;
   bool has_residual;  // args.in[1]
   bool far;           // what an image reads and writes, or a linear layer's weights, exceed L2: fetch ahead
+  bool distant;       // so does the input alone, several times: what fills a strip fetches ahead, too
   PackedWeights w;
   const float* bias;  // [groups * M], never null
   Epilogue epilogue;

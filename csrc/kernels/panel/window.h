@@ -16,6 +16,8 @@
 namespace sn {
 namespace SN_ISA {
 
+constexpr int kPlanesAhead = 2;
+
 struct Strip {
   Run* loads;     // image plane -> a channel's planes: runs of an image row, every SW-th element
   Run* pieces;    // of a compact tile, its first tap -> panel row: a vector each, the last of a row overhanging
@@ -31,11 +33,12 @@ struct Strip {
   void plan(const MatrixProblem& q, int64_t p0, int64_t n, int tile);
   void plan_tile(const MatrixProblem& q, int64_t p0, int n);
 
-  // One channel, its gaps zeroed.
-  SN_INLINE void load(const float* image, int stride, float* to) const {
+  // One channel, its gaps zeroed. What the channel `ahead` floats on has there is fetched, unless that is 0.
+  SN_INLINE void load(const float* image, int stride, float* to, int64_t ahead) const {
     int32_t at = 0;
     for (int i = 0; i < load_count; ++i) {
       const Run run = loads[i];
+      if (ahead) prefetch_row<0>(image + ahead + run.from, run.n * stride);
       zero_row(to + at, run.to - at);
       copy_strided(to + run.to, image + run.from, run.n, stride);
       at = run.to + run.n;
@@ -161,7 +164,8 @@ __attribute__((noinline)) void pack_sliding(const MatrixProblem& q, const Strip&
 inline __attribute__((noinline)) void pack_points(const MatrixProblem& q, const Strip& strip, const float* x, int tile,
                                                   int k0, int k1, float* panel) {
   const int64_t plane = static_cast<int64_t>(q.H) * q.W;
-  for (int k = k0; k < k1; ++k, panel += tile) strip.load(x + k * plane, q.SW, panel);
+  for (int k = k0; k < k1; ++k, panel += tile)
+    strip.load(x + k * plane, q.SW, panel, q.distant ? kPlanesAhead * plane : 0);
 }
 
 }  // namespace SN_ISA

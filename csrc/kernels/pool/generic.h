@@ -63,6 +63,8 @@ SN_INLINE V reduce_column_n(const float* in, int64_t pitch, int64_t rows, int n)
   return v;
 }
 
+constexpr int64_t kLine = 16, kAhead = 2048;  // floats
+
 // Separable: each output row first reduces its rows, then its columns, so a kh x kw window costs kh + kw.
 template <class R, bool kAverage>
 void windows(const WindowParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
@@ -82,6 +84,7 @@ void windows(const WindowParams& p, const KernelArgs& args, int64_t begin, int64
       }
       const float* from = in + (y0 + k0 * p.dh) * p.iw;
       const int64_t pitch = p.dh * p.iw, count = k1 - k0;
+      for (int64_t i = 0; p.distant && i < p.sh * p.iw; i += kLine) __builtin_prefetch(from + kAhead + i, 0, 2);
       split_phases(
           p.iw, p.sw, p.left, p.pitch, phases, [&](int64_t x) { return reduce_column<R>(from + x, pitch, count); },
           [&](int64_t x, int n) { return reduce_column_n<R>(from + x, pitch, count, n); });

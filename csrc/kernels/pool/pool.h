@@ -27,6 +27,7 @@ struct WindowParams {
   std::int64_t pitch;              // floats in a phase row: columns x with (x + left) % sw alike stand together
   const std::int32_t* taps;        // [kw] where in the phase rows the window's column kx of ox = 0 stands
   const float *count_y, *count_x;  // [oh], [ow]; avg only
+  bool distant;                    // fetch the input ahead
 };
 constexpr std::int64_t kPoolSlack = 32;  // floats that a kernel may read past a phase row: two AVX-512 vectors
 
