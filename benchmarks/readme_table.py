@@ -5,7 +5,8 @@ benchmarks.targets.
     python -m benchmarks.without_avx512 python -m benchmarks.targets --json docs/measured-avx2.json
     python -m benchmarks.readme_table docs/measured.json docs/measured-avx2.json
 
-The first file gives the times; each further one a column of ratios, for the instruction set that it was measured with.
+The first file gives the times; each further one a column of ratios, for the machine and the instruction set that it was
+measured with.
 The picture (docs/resnet50.svg) shows one network at each of its shares of random zeros.
 """
 
@@ -67,9 +68,9 @@ def rows(told: dict[str, Any]) -> list[dict[str, Any]]:
 def markdown(told: dict[str, Any], *others: dict[str, Any]) -> str:
     """The table, a row a network and its zeros; where the best peer is faster the ratio says so."""
     shown = [row for row in rows(told) if row["pattern"] in SHOWN]
-    isas = [_isa(one) for one in (told, *others)]
-    lines = ["| " + " | ".join(["network", "zeros", "sparsenet", "best dense peer", *isas]) + " |"]
-    lines.append("|---|---|---:|---:|" + "---:|" * len(isas))
+    columns = _columns(told, *others)
+    lines = ["| " + " | ".join(["network", "zeros", "sparsenet", "best dense peer", *columns]) + " |"]
+    lines.append("|---|---|---:|---:|" + "---:|" * len(columns))
     for row in shown:
         times, best = row["results"], row["best"]
         zeros = ZEROS[row["pattern"]].format(row["zeros"]) if row["zeros"] else "none"
@@ -78,20 +79,22 @@ def markdown(told: dict[str, Any], *others: dict[str, Any]) -> str:
         lines.append("| " + " | ".join([row["network"], zeros, ours, f"{theirs} ({best})", *ratios]) + " |")
     names = sorted({name for row in shown for name in row["ratios"]})
     versions = ", ".join(f"{name} {told['versions'][name]}" for name in names)
-    note = f"Median latency of one image on one core of {told['cpu']}, {isas[0]}, fp32, and how many times faster than "
-    note += f"the fastest peer that is. Peers ({versions}) run the same weights, for pruned filters the same small "
-    note += "network, in turn with sparsenet."
+    note = f"Median latency of one image on one core of {told['cpu']}, {_isa(told)}, fp32, and how many times faster "
+    note += f"than the fastest peer that is. Peers ({versions}) run the same weights, for pruned filters the same "
+    note += "small network, in turn with sparsenet."
     if others:
-        note += f" {', '.join(isas[1:])}: the same on a CPU that denies what goes beyond, for us and for the peers."
+        note += f" {'; '.join(columns[1:])}: the same there; avx2 where a CPU has more: it denies that "
+        note += "to us and to the peers alike."
     bold = any(_of(one, row["name"]) < 1 for row in shown for one in (told, *others))
     return "\n".join([note + (" **Bold: a peer is faster.**" if bold else ""), "", *lines]) + "\n"
 
 
 def targets_markdown(*all_told: dict[str, Any]) -> str:
-    """Every target with its measured values, a column an instruction set."""
-    isas = [_isa(one) for one in all_told]
-    lines = ["| " + " | ".join(["target", "enough", "aim", *isas]) + " |", "|---|---:|---:|" + "---:|" * len(isas)]
-    counts = dict.fromkeys(isas, (0, 0))
+    """Every target with its measured values, a column a machine and instruction set."""
+    columns = _columns(*all_told)
+    lines = ["| " + " | ".join(["target", "enough", "aim", *columns]) + " |"]
+    lines.append("|---|---:|---:|" + "---:|" * len(columns))
+    counts = dict.fromkeys(columns, (0, 0))
     wanted = [target for target in table() if target.enough is not None]
     unmeasured = [target.name for target in wanted if not any("value" in _row(one, target.name) for one in all_told)]
     for target in wanted:
@@ -99,20 +102,27 @@ def targets_markdown(*all_told: dict[str, Any]) -> str:
             continue
         enough = f"at most {target.enough:g}" if target.at_most else f"{target.enough:g}"
         cells = [f"`{target.name}`", enough, f"{target.aim:g}" if target.aim else ""]
-        for isa, one in zip(isas, all_told, strict=True):
+        for column, one in zip(columns, all_told, strict=True):
             value = _of(one, target.name)
             met = bool(target.passes(value))
-            counts[isa] = (counts[isa][0] + met, counts[isa][1] + (value == value))
+            counts[column] = (counts[column][0] + met, counts[column][1] + (value == value))
             shown = "" if value != value else f"{value:.2f}" if met else f"**{value:.2f}**"
             cells.append(shown + DISTURBED * _disturbed(one, target.name))
         lines.append("| " + " | ".join(cells) + " |")
-    told = "; ".join(f"{isa}: {met} of {measured} measured ones are met" for isa, (met, measured) in counts.items())
+    told = "; ".join(f"{name}: {met} of {measured} measured ones are met" for name, (met, measured) in counts.items())
     if any(_disturbed(one, target.name) for one in all_told for target in wanted):
         lines += ["", f"{DISTURBED} Somebody else used the core: its FMA peak, before the row or after it, was less "]
         lines[-1] += f"than {UNDISTURBED:.0%} of the highest that the table's rows saw."
     if unmeasured:
         lines += ["", "Not measured: " + ", ".join(f"`{name}`" for name in unmeasured) + "."]
     return "\n".join([f"{told}. **Bold: short of the target.**", "", *lines]) + "\n"
+
+
+def _columns(*all_told: dict[str, Any]) -> list[str]:
+    """The instruction set that each file was measured with, behind its CPU where these differ."""
+    cpus = [one["cpu"].replace("(R)", "").replace(" Processor", "").strip() for one in all_told]
+    same = len(set(cpus)) == 1
+    return [_isa(one) if same else f"{cpu}, {_isa(one)}" for cpu, one in zip(cpus, all_told, strict=True)]
 
 
 def _isa(told: dict[str, Any]) -> str:

@@ -178,13 +178,16 @@ def test_targets_resume_and_make_the_readmes_table(tmp_path: Path) -> None:
     assert lines[-1].startswith("| lenet5 | 90 % random | ")
     assert "(torch) |" in lines[-1]
     half = {"rows": {name: {**row, "isa": "less", "value": 0.5} for name, row in told["rows"].items()}}
+    half["cpu"] = told["cpu"]
     assert readme_table.markdown(told, half).splitlines()[-1] == lines[-1] + " **0.50x** |"
-    known = {"rows": {"peers-vgg16-unstructured-90": {"isa": "a", "value": 2.9}, "x": {"isa": "a"}}}
-    short = {"rows": {"peers-vgg16-unstructured-90": {"isa": "b", "value": 2.7, "fma_peak": [9.0, 6.9]}}}
+    known = {"cpu": "X", "rows": {"peers-vgg16-unstructured-90": {"isa": "a", "value": 2.9}, "x": {"isa": "a"}}}
+    short = {"cpu": "X", "rows": {"peers-vgg16-unstructured-90": {"isa": "b", "value": 2.7, "fma_peak": [9.0, 6.9]}}}
     short["rows"]["x"] = {"fma_peak": [10.0, 10.0]}
     targets = readme_table.targets_markdown(known, short)
     assert "a: 1 of 1 measured ones are met; b: 0 of 1" in targets
     assert "| `peers-vgg16-unstructured-90` | 2.8 | 4 | 2.90 | **2.70**† |" in targets
+    short["cpu"] = "Y(R) Processor"
+    assert "X, a: 1 of 1 measured ones are met; Y, b: 0 of 1" in readme_table.targets_markdown(known, short)
 
 
 def test_rows_wait_for_a_core_at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:

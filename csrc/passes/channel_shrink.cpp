@@ -15,24 +15,19 @@ constexpr std::int64_t kFour = 4;  // of the blocks that kernels read: 4x1 and 1
 // Whether neighbouring rows, or the input channels of each row, have their zeros in common by fours, and there are
 // many.
 bool in_blocks(const Weight& w, bool of_rows) {
-  const std::int64_t rows = of_rows ? kFour : 1, columns = of_rows ? 1 : kFour;
+  const auto zero = [&](std::int64_t m, std::int64_t j, std::int64_t t) {
+    return w[w.row(m).begin + j * w.row(m).step + t] == 0;
+  };
   std::int64_t zeros = 0;
-  for (std::int64_t m = 0; m < w.M; m += rows) {
-    for (std::int64_t j = 0; j < w.ins; j += columns) {
+  for (std::int64_t m = 0; m < w.M; ++m) {
+    const std::int64_t first_row = of_rows ? m - m % kFour : m;
+    for (std::int64_t j = 0; j < w.ins; ++j)
       for (std::int64_t t = 0; t < w.taps; ++t) {
-        const auto zero = [&](std::int64_t r, std::int64_t c) {
-          return w[w.row(r).begin + c * w.row(r).step + t] == 0;
-        };
-        const bool first = zero(m, j);
-        for (std::int64_t r = m; r < std::min(m + rows, w.M); ++r) {
-          for (std::int64_t c = j; c < std::min(j + columns, w.ins); ++c) {
-            if (zero(r, c) != first) return false;
-            zeros += first;
-          }
-        }
+        const bool is_zero = zero(m, j, t);
+        if (is_zero != zero(first_row, of_rows ? j : j - j % kFour, t)) return false;
+        zeros += is_zero;
       }
-    }
-    if (zeros == 0) return false;  // dense: the rest need not be read
+    if (zeros == 0 && m + 1 >= kFour) return false;  // dense: the rest need not be read
   }
   return 2 * zeros >= w.count();
 }

@@ -16,7 +16,7 @@
 namespace sn {
 namespace SN_ISA {
 
-constexpr int kPlanesAhead = 2;
+constexpr int kPlanesAhead = 2;  // that strips fetch
 
 struct Strip {
   Run* loads;     // image plane -> a channel's planes: runs of an image row, every SW-th element
@@ -164,8 +164,8 @@ __attribute__((noinline)) void pack_sliding(const MatrixProblem& q, const Strip&
 inline __attribute__((noinline)) void pack_points(const MatrixProblem& q, const Strip& strip, const float* x, int tile,
                                                   int k0, int k1, float* panel) {
   const int64_t plane = static_cast<int64_t>(q.H) * q.W;
-  for (int k = k0; k < k1; ++k, panel += tile)
-    strip.load(x + k * plane, q.SW, panel, q.distant ? kPlanesAhead * plane : 0);
+  const int64_t ahead = q.distant ? kPlanesAhead * plane : 0;
+  for (int k = k0; k < k1; ++k, panel += tile) strip.load(x + k * plane, q.SW, panel, ahead);
 }
 
 }  // namespace SN_ISA
