@@ -83,8 +83,8 @@ def markdown(told: dict[str, Any], *others: dict[str, Any]) -> str:
     note += f"than the fastest peer that is. Peers ({versions}) run the same weights, for pruned filters the same "
     note += "small network, in turn with sparsenet."
     if others:
-        note += f" {'; '.join(columns[1:])}: the same there; avx2 where a CPU has more: it denies that "
-        note += "to us and to the peers alike."
+        note += " Further columns are of other machines, or of one that denies an instruction set to us and to the "
+        note += "peers."
     bold = any(_of(one, row["name"]) < 1 for row in shown for one in (told, *others))
     return "\n".join([note + (" **Bold: a peer is faster.**" if bold else ""), "", *lines]) + "\n"
 
