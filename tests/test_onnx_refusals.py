@@ -226,6 +226,15 @@ def test_many_nodes_take_time_in_proportion() -> None:
         sn.from_onnx(model)
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    content = conv_model().SerializeToString()
+    for name in (b"Conv", conv_model().graph.input[0].name.encode(), conv_model().graph.output[0].name.encode()):
+        path.write_bytes(content.replace(name, b"\x80" + name[1:]))
+        with pytest.raises(FileFormatError, match="not UTF-8"):
+            sn.from_onnx(path)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_bytes_raise_our_errors_only(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

@@ -26,6 +26,9 @@ def check_model(model: onnx.ModelProto) -> int:
     graph = model.graph
     if len(graph.node) > MAX_NODES:
         raise FileFormatError(f"the model has {len(graph.node):,} nodes; at most {MAX_NODES:,} are read")
+    for name in _names(graph):
+        if not isinstance(name, str):  # protobuf gives what is no text as bytes
+            raise FileFormatError(f"the name {name!r} is not UTF-8: the model is damaged, or its exporter is at fault")
     if graph.sparse_initializer:
         name = graph.sparse_initializer[0].values.name
         raise FileFormatError(f"sparse initializer '{name}': store weights dense, zeros and all")
@@ -37,6 +40,14 @@ def check_model(model: onnx.ModelProto) -> int:
             )
         check_tensor(where, tensor)
     return opsets[0]
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for named in (*graph.input, *graph.output, *graph.initializer):
+        yield named.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
