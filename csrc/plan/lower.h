@@ -44,7 +44,7 @@ inline const Value& output_of(const LowerContext& context, const Node& node) {
 }
 
 // Whether a kernel should fetch its input ahead: of several times L2, written by the step before, little is left there.
-// An input of 3.2 L2 reads 14 % slower so, one of 12.8 L2 three times as fast (max pooling, 64 planes of 112x112 and
+// An input of 3 L2 reads 14 % slower so, one of 12 L2 three times as fast (max pooling, 64 planes of 112x112 and
 // 224x224, Zen 4).
 bool is_distant(const Value& input);
 

@@ -11,6 +11,8 @@
 #endif
 #define SN_INLINE inline __attribute__((always_inline))
 
+#include "simd/fours.h"
+
 namespace sn {
 namespace SN_ISA {
 
@@ -63,21 +65,6 @@ SN_INLINE V alternate(float a, float b) { return {_mm256_unpacklo_ps(_mm256_set1
 SN_INLINE V slide(V a, V b) {
   const __m256i x = _mm256_castps_si256(a.v), middle = _mm256_castps_si256(_mm256_permute2f128_ps(a.v, b.v, 0x21));
   return {_mm256_castsi256_ps(_mm256_alignr_epi8(middle, x, 4))};
-}
-// Loads, as gathers are microcode on AMD, 1.3 cycles a lane against 0.65, and on many an Intel since
-// Downfall. Two indices a load: what bounds this are loads.
-struct Four { const float *a, *b, *c, *d; };
-SN_INLINE Four four_at(const float* base, const uint16_t* idx) {
-  uint32_t low, high;
-  memcpy(&low, idx, sizeof low), memcpy(&high, idx + 2, sizeof high);
-  return {base + (low & 0xffff), base + (low >> 16), base + (high & 0xffff), base + (high >> 16)};
-}
-SN_INLINE __m128 four_of(const float* base, const uint16_t* idx) {
-  const Four at = four_at(base, idx);
-  __m128 v = _mm_load_ss(at.a);
-  v = _mm_insert_ps(v, _mm_load_ss(at.b), 0x10);
-  v = _mm_insert_ps(v, _mm_load_ss(at.c), 0x20);
-  return _mm_insert_ps(v, _mm_load_ss(at.d), 0x30);
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   return {_mm256_set_m128(four_of(base, idx + 4), four_of(base, idx))};

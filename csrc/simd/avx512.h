@@ -17,6 +17,8 @@
 #endif
 #define SN_INLINE inline __attribute__((always_inline))
 
+#include "simd/fours.h"
+
 namespace sn {
 namespace SN_ISA {
 
@@ -57,22 +59,8 @@ SN_INLINE V alternate(float a, float b) { return {_mm512_unpacklo_ps(_mm512_set1
 SN_INLINE V slide(V a, V b) {
   return {_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b.v), _mm512_castps_si512(a.v), 1))};
 }
-// Loads, not gathers: see avx2.h.
 SN_INLINE V four_quarters(__m128 a, __m128 b, __m128 c, __m128 d) {
   return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_set_m128(b, a)), _mm256_set_m128(d, c), 1)};
-}
-struct Four { const float *a, *b, *c, *d; };
-SN_INLINE Four four_at(const float* base, const uint16_t* idx) {
-  uint32_t low, high;
-  memcpy(&low, idx, sizeof low), memcpy(&high, idx + 2, sizeof high);
-  return {base + (low & 0xffff), base + (low >> 16), base + (high & 0xffff), base + (high >> 16)};
-}
-SN_INLINE __m128 four_of(const float* base, const uint16_t* idx) {
-  const Four at = four_at(base, idx);
-  __m128 v = _mm_load_ss(at.a);
-  v = _mm_insert_ps(v, _mm_load_ss(at.b), 0x10);
-  v = _mm_insert_ps(v, _mm_load_ss(at.c), 0x20);
-  return _mm_insert_ps(v, _mm_load_ss(at.d), 0x30);
 }
 SN_INLINE V gather(const float* base, const uint16_t* idx) {
   return four_quarters(four_of(base, idx), four_of(base, idx + 4), four_of(base, idx + 8), four_of(base, idx + 12));
