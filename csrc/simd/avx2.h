@@ -18,6 +18,7 @@ namespace SN_ISA {
 
 // clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 8;
+constexpr bool kHalves = false;
 struct V { __m256 v; };
 struct M { __m256 m; };
 
@@ -88,6 +89,9 @@ SN_INLINE V sub(V a, V b) { return {_mm256_sub_ps(a.v, b.v)}; }
 SN_INLINE V mul(V a, V b) { return {_mm256_mul_ps(a.v, b.v)}; }
 SN_INLINE V div(V a, V b) { return {_mm256_div_ps(a.v, b.v)}; }
 SN_INLINE V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+SN_INLINE V load_half(const float* p) { return load(p); }
+SN_INLINE void store_half(float* p, V a) { store(p, a); }
+SN_INLINE V fma_half(V a, V b, V c) { return fma(a, b, c); }
 SN_INLINE V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }
 SN_INLINE V nan_max(V a, V b) {  // max takes b where either is NaN; all bits set is a NaN, too
   return {_mm256_or_ps(_mm256_max_ps(a.v, b.v), _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))};

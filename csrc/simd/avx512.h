@@ -24,6 +24,7 @@ namespace SN_ISA {
 
 // clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 16;
+constexpr bool kHalves = true;
 struct V { __m512 v; };
 struct M { __mmask16 m; };
 
@@ -86,6 +87,12 @@ SN_INLINE V sub(V a, V b) { return {_mm512_sub_ps(a.v, b.v)}; }
 SN_INLINE V mul(V a, V b) { return {_mm512_mul_ps(a.v, b.v)}; }
 SN_INLINE V div(V a, V b) { return {_mm512_div_ps(a.v, b.v)}; }
 SN_INLINE V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+SN_INLINE V load_half(const float* p) { return {_mm512_castps256_ps512(_mm256_loadu_ps(p))}; }
+SN_INLINE void store_half(float* p, V a) { _mm256_storeu_ps(p, _mm512_castps512_ps256(a.v)); }
+SN_INLINE V fma_half(V a, V b, V c) {
+  const __m256 x = _mm512_castps512_ps256(a.v), y = _mm512_castps512_ps256(b.v), z = _mm512_castps512_ps256(c.v);
+  return {_mm512_castps256_ps512(_mm256_fmadd_ps(x, y, z))};
+}
 SN_INLINE V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }
 SN_INLINE V nan_max(V a, V b) {  // max takes b where either is NaN
   return {_mm512_mask_mov_ps(_mm512_max_ps(a.v, b.v), _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), a.v)};

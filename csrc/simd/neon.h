@@ -16,6 +16,7 @@ namespace SN_ISA {
 
 // clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 4;
+constexpr bool kHalves = false;
 struct V { float32x4_t v; };
 struct M { uint32x4_t m; };
 
@@ -77,6 +78,9 @@ SN_INLINE V sub(V a, V b) { return {vsubq_f32(a.v, b.v)}; }
 SN_INLINE V mul(V a, V b) { return {vmulq_f32(a.v, b.v)}; }
 SN_INLINE V div(V a, V b) { return {vdivq_f32(a.v, b.v)}; }
 SN_INLINE V fma(V a, V b, V c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+SN_INLINE V load_half(const float* p) { return load(p); }
+SN_INLINE void store_half(float* p, V a) { store(p, a); }
+SN_INLINE V fma_half(V a, V b, V c) { return fma(a, b, c); }
 SN_INLINE V max(V a, V b) { return {vmaxq_f32(a.v, b.v)}; }
 SN_INLINE V nan_max(V a, V b) { return max(a, b); }  // NEON passes a NaN on
 SN_INLINE V min(V a, V b) { return {vminq_f32(a.v, b.v)}; }

@@ -18,6 +18,7 @@ namespace SN_ISA {
 
 // clang-format off: one operation a line, so that the ISAs' headers read side by side
 constexpr int VL = 1;
+constexpr bool kHalves = false;  // the lower VL / 2 lanes can be worked on alone
 struct V { float v; };
 struct M { bool m; };  // a mask, one flag a lane
 
@@ -47,6 +48,10 @@ SN_INLINE V sub(V a, V b) { return {a.v - b.v}; }
 SN_INLINE V mul(V a, V b) { return {a.v * b.v}; }
 SN_INLINE V div(V a, V b) { return {a.v / b.v}; }
 SN_INLINE V fma(V a, V b, V c) { return {a.v * b.v + c.v}; }  // a*b + c; one rounding where the ISA has it
+// Of the lower half where kHalves; else of all lanes, for code that is compiled and never run.
+SN_INLINE V load_half(const float* p) { return load(p); }
+SN_INLINE void store_half(float* p, V a) { store(p, a); }
+SN_INLINE V fma_half(V a, V b, V c) { return fma(a, b, c); }
 SN_INLINE V max(V a, V b) { return {a.v > b.v ? a.v : b.v}; }  // b where either is NaN
 SN_INLINE V nan_max(V a, V b) { return {a.v > b.v || a.v != a.v ? a.v : b.v}; }  // NaN where either is
 SN_INLINE V min(V a, V b) { return {a.v < b.v ? a.v : b.v}; }

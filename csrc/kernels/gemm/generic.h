@@ -20,15 +20,15 @@ struct Gemm {
 
   SN_INLINE int64_t row(int64_t i) const { return i; }
 
-  template <int W>
+  template <bool Half, int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
     const float* w = value + i * depth * Br;
     if (!index) {
-      for (int k = 0; k < count; ++k, w += Br) column(panel + int64_t{k} * T, w, acc);
+      for (int k = 0; k < count; ++k, w += Br) column<Half>(panel + int64_t{k} * T, w, acc);
     } else if (step == 1) {
-      for (int k = 0; k < count; ++k, w += Br) column(row_at(panel, index[k]), w, acc);
+      for (int k = 0; k < count; ++k, w += Br) column<Half>(row_at(panel, index[k]), w, acc);
     } else {
-      for (int k = 0; k < count; ++k, w += Br) column(row_at(panel, index[k] * int64_t{kPlace}), w, acc);
+      for (int k = 0; k < count; ++k, w += Br) column<Half>(row_at(panel, index[k] * int64_t{kPlace}), w, acc);
     }
   }
 
@@ -41,16 +41,18 @@ struct Gemm {
   int count, step;
 
   // acc += one column of the weights times its panel row
-  template <int W>
+  template <bool Half, int W>
   SN_INLINE static void column(const float* row, const float* w, V (&acc)[BR][W]) {
     V p[W];
 #pragma GCC unroll 16
-    for (int r = 0; r < W; ++r) p[r] = load(row + r * VL);
+    for (int r = 0; r < W; ++r) p[r] = Half && r == W - 1 ? load_half(row + r * VL) : load(row + r * VL);
 #pragma GCC unroll 16
     for (int i = 0; i < Br; ++i) {
       const V wi = splat(w, Br, i);
 #pragma GCC unroll 16
-      for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, p[r], acc[i][r]);
+      for (int r = 0; r < W; ++r) {
+        acc[i][r] = Half && r == W - 1 ? fma_half(wi, p[r], acc[i][r]) : fma(wi, p[r], acc[i][r]);
+      }
     }
   }
 };

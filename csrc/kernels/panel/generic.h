@@ -4,8 +4,9 @@
 //   static constexpr int BR, R;                                  // rows and vectors of accumulators
 //   Micro(const MatrixProblem&, const float* panel, int64 group, int k_block);
 //   int64 row(int64 i);
-//   template <int W> void mul(int64 i, V (&acc)[BR][W]);
-// where mul adds the product of the k-block's segment i, of row block row(i), with the panel's first W vectors to acc.
+//   template <bool Half, int W> void mul(int64 i, V (&acc)[BR][W]);
+// where mul adds the product of the k-block's segment i, of row block row(i), with the panel's first W vectors to acc;
+// with Half, of the last of them the lower half.
 #pragma once
 
 #include "kernels/panel/window.h"
@@ -116,21 +117,27 @@ inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const
   }
 }
 
-template <int BR, int R>
+template <bool Half, int BR, int R>
 SN_INLINE void load_sums(V (&acc)[BR][R], const float* sum) {
 #pragma GCC unroll 16
   for (int i = 0; i < BR; ++i) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) acc[i][r] = sum ? loada(sum + (i * R + r) * VL) : zero();
+    for (int r = 0; r < R; ++r) {
+      const float* from = sum + (i * R + r) * VL;
+      acc[i][r] = !sum ? zero() : Half && r == R - 1 ? load_half(from) : loada(from);
+    }
   }
 }
 
-template <int BR, int R>
+template <bool Half, int BR, int R>
 SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
 #pragma GCC unroll 16
   for (int i = 0; i < BR; ++i) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) storea(sum + (i * R + r) * VL, acc[i][r]);
+    for (int r = 0; r < R; ++r) {
+      float* to = sum + (i * R + r) * VL;
+      Half&& r == R - 1 ? store_half(to, acc[i][r]) : storea(to, acc[i][r]);
+    }
   }
 }
 
@@ -154,7 +161,7 @@ struct Tile {
 };
 
 // All rows over one k-block's panel, W vectors wide; their sums wait for the next.
-template <class Micro, int W>
+template <class Micro, int W, bool Half>
 __attribute__((noinline)) void add_rows(const Tile& t, int kb) {
   constexpr int BR = Micro::BR, T = Micro::R * VL;
   // Copies: a store of a vector may change what lies behind any pointer, so that each row would read all that anew.
@@ -163,14 +170,14 @@ __attribute__((noinline)) void add_rows(const Tile& t, int kb) {
   for (int64_t i = t.rb0, end = t.rb1; i < end; ++i) {
     float* sum = sums + micro.row(i) * (BR * T);
     V acc[BR][W];
-    load_sums(acc, kb == 0 ? nullptr : sum);
-    micro.mul(i, acc);
-    store_sums(acc, sum);
+    load_sums<Half>(acc, kb == 0 ? nullptr : sum);
+    micro.template mul<Half>(i, acc);
+    store_sums<Half>(acc, sum);
   }
 }
 
 // The same over the last k-block: the results.
-template <class Micro, int W>
+template <class Micro, int W, bool Half>
 __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
   constexpr int BR = Micro::BR, T = Micro::R * VL;
   const MatrixProblem& q = t.q;
@@ -187,7 +194,7 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
   for (int64_t i = t.rb0; i < end; ++i) {
     const int64_t rb = micro.row(i);
     V acc[BR][W];
-    load_sums(acc, kb == 0 ? nullptr : sums + rb * (BR * T));
+    load_sums<Half>(acc, kb == 0 ? nullptr : sums + rb * (BR * T));
     if (far && i + 2 < end) {
       const int64_t ahead = micro.row(i + 2) * BR * plane;
       for (int j = 0; j < BR; ++j) {
@@ -195,7 +202,7 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
         if (residuals) fetch_tile<0>(q, t.strip, residuals + ahead + j * plane, t.first_pixel, T);
       }
     }
-    micro.mul(i, acc);
+    micro.template mul<Half>(i, acc);
 #pragma GCC unroll 16
     for (int j = 0; j < BR; ++j) {
       const int64_t m = rb * BR + j;
@@ -215,9 +222,17 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
   }
 }
 
-template <class Micro, int W>
+template <class Micro, int W, bool Half>
 SN_INLINE void run_rows(const Tile& tile, int kb) {
-  kb == tile.q.w.k_blocks - 1 && !tile.q.linear ? write_rows<Micro, W>(tile, kb) : add_rows<Micro, W>(tile, kb);
+  kb == tile.q.w.k_blocks - 1 && !tile.q.linear ? write_rows<Micro, W, Half>(tile, kb)
+                                                : add_rows<Micro, W, Half>(tile, kb);
+}
+
+// Half of a tile's last vector is enough for 49 or 196 pixels, and half the work where vectors run in halves.
+template <class Micro, int W>
+SN_INLINE void run_width(const Tile& tile, int kb) {
+  if (kHalves && tile.n <= W * VL - VL / 2 && !tile.q.linear) return run_rows<Micro, W, kHalves>(tile, kb);
+  run_rows<Micro, W, false>(tile, kb);
 }
 
 // The last tile may be a vector narrower than the others: 196 pixels are 7 and 6 vectors, not twice 7. More widths
@@ -225,8 +240,8 @@ SN_INLINE void run_rows(const Tile& tile, int kb) {
 template <class Micro>
 SN_INLINE void run_tile(const Tile& tile, int kb) {
   constexpr int R = Micro::R;
-  if (R > 1 && tile.n <= (R - 1) * VL && !tile.q.linear) return run_rows<Micro, (R > 1 ? R - 1 : 1)>(tile, kb);
-  run_rows<Micro, R>(tile, kb);
+  if (R > 1 && tile.n <= (R - 1) * VL && !tile.q.linear) return run_width<Micro, (R > 1 ? R - 1 : 1)>(tile, kb);
+  run_width<Micro, R>(tile, kb);
 }
 
 template <class Micro>

@@ -25,15 +25,15 @@ struct Spmm {
   // independent, and with their lengths predicted the next row's work fills the gaps. Entries are counted up to zero
   // from behind the last one, as one instruction then counts and ends the loop: where a neighbour shares the core, the
   // number of instructions is what bounds it (docs/performance.md).
-  template <int W>
+  template <bool Half, int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
-    if (Br * Bc == 1 && step == T && count) return interleaved(i, acc);
+    if (Br * Bc == 1 && step == T && count) return interleaved<Half>(i, acc);
     const uint32_t from = start[i], end = start[i + 1];
     const uint16_t* to = index + end;
     const float* w = value + static_cast<int64_t>(end) * (Br * Bc);
     const int64_t first = static_cast<int64_t>(from) - end;
-    if (step == kPlace) return entries<kPlace>(panel, to, w, first, acc);
-    step == 1 ? entries<1>(panel, to, w, first, acc) : entries<T>(panel, to, w, first, acc);
+    if (step == kPlace) return entries<kPlace, Half>(panel, to, w, first, acc);
+    step == 1 ? entries<1, Half>(panel, to, w, first, acc) : entries<T, Half>(panel, to, w, first, acc);
   }
 
  private:
@@ -46,21 +46,21 @@ struct Spmm {
   const uint32_t* count;
   int step;  // floats that an index counts
 
-  template <int W>
+  template <bool Half, int W>
   SN_INLINE void interleaved(int64_t i, V (&acc)[BR][W]) const {
     const int64_t from = start[i / VL] + i % VL, end = from + int64_t{count[i]} * VL;
-    for (int64_t e = from; e != end; e += VL) entry(row_at(panel, index[e] * int64_t{T}), value + e, acc);
+    for (int64_t e = from; e != end; e += VL) entry<Half>(row_at(panel, index[e] * int64_t{T}), value + e, acc);
   }
 
-  template <int Step, int W>
+  template <int Step, bool Half, int W>
   SN_INLINE static void entries(const float* panel, const uint16_t* to, const float* w, int64_t first,
                                 V (&acc)[BR][W]) {
-    for (int64_t e = first; e != 0; ++e) entry(row_at(panel, to[e] * int64_t{Step}), w + e * (Br * Bc), acc);
+    for (int64_t e = first; e != 0; ++e) entry<Half>(row_at(panel, to[e] * int64_t{Step}), w + e * (Br * Bc), acc);
   }
 
   // acc += one block of weights times its panel rows. Registers hold its Br weights beside one vector of a panel row,
   // or the W vectors beside one weight, whichever are fewer; else they run out, and vectors are kept on the stack.
-  template <int W>
+  template <bool Half, int W>
   SN_INLINE static void entry(const float* row, const float* w, V (&acc)[BR][W]) {
 #pragma GCC unroll 4
     for (int j = 0; j < Bc; ++j, row += T) {
@@ -70,9 +70,10 @@ struct Spmm {
         for (int i = 0; i < Br; ++i) wi[i] = splat(w + j * Br, Br, i);
 #pragma GCC unroll 16
         for (int r = 0; r < W; ++r) {
-          const V p = load_once(row + r * VL);
+          const bool half = Half && r == W - 1;
+          const V p = half ? load_half(row + r * VL) : load_once(row + r * VL);
 #pragma GCC unroll 16
-          for (int i = 0; i < Br; ++i) acc[i][r] = fma(wi[i], p, acc[i][r]);
+          for (int i = 0; i < Br; ++i) acc[i][r] = half ? fma_half(wi[i], p, acc[i][r]) : fma(wi[i], p, acc[i][r]);
         }
         continue;
       }
@@ -80,7 +81,10 @@ struct Spmm {
       for (int i = 0; i < Br; ++i) {
         const V wi = splat(w + j * Br, Br, i);
 #pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) acc[i][r] = fma(wi, load(row + r * VL), acc[i][r]);
+        for (int r = 0; r < W; ++r) {
+          const float* p = row + r * VL;
+          acc[i][r] = Half && r == W - 1 ? fma_half(wi, load_half(p), acc[i][r]) : fma(wi, load(p), acc[i][r]);
+        }
       }
     }
   }
