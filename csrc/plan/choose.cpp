@@ -227,7 +227,7 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
         tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float));
         if (tiled.w.kc == 0) continue;
         const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
-        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, false, cycles};
+        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, {}, cycles};
       }
       const auto same = [&](const Candidate& c) {
         return c.variant.name == v.name && c.kc == best.kc && c.pitch == best.pitch && c.layout == best.layout;

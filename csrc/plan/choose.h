@@ -15,8 +15,8 @@ struct Candidate {
   PanelVariant variant;
   std::int32_t kc = 0, pitch = 1;  // of PackedWeights and MatrixProblem
   Layout layout = Layout::packed;
-  bool sell = false;  // of a fully connected layer: interleaved rows
-  double cycles = 0;  // the model's, a sample
+  VectorVariant vector{};  // of a fully connected layer: what serves small batches
+  double cycles = 0;       // the model's, a sample
 };
 
 // Nonzero blocks of the weight for every block shape that the ISA's kernels know.
@@ -45,9 +45,6 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
 // Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
 // as fast as the panel kernels.
 constexpr std::int64_t kVectorBatch = 4;
-
-// The vector kernel that reads what a fully connected candidate packs, if there is one.
-const VectorVariant* vector_for(const Candidate& c, const std::vector<VectorVariant>& all);
 
 // rank_candidates' of a fully connected layer for so many rows at a time: a vector kernel serves small batches, so the
 // layer keeps to the formats that have one.

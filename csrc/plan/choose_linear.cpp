@@ -9,22 +9,34 @@ namespace {
 // Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machine of docs/performance.md.
 constexpr double kMemoryBytes = 4.5;
 
-// Those with a vector kernel: CSR, interleaved where one k-block has all of K, and the dense ones with lanes of rows.
+// With each vector kernel that reads what they pack: CSR, interleaved where one k-block has all of K, and the dense
+// ones with lanes of rows.
 std::vector<Candidate> with_vector(const std::vector<Candidate>& all, const std::vector<VectorVariant>& vectors, int K,
                                    const std::string& forced) {
   const bool forced_vector =
       std::any_of(vectors.begin(), vectors.end(), [&](const VectorVariant& v) { return forced == v.name; });
   std::vector<Candidate> out;
   for (Candidate c : all) {
-    for (const bool sell : {false, true}) {
-      c.sell = sell;
-      const VectorVariant* vector = vector_for(c, vectors);
-      if (!vector || (forced_vector && forced != vector->name)) continue;
-      if (sell && forced_vector && K <= kLongestBlock) c.kc = K;
-      if (!sell || c.kc == K) out.push_back(c);
+    const PanelVariant& v = c.variant;
+    for (const VectorVariant& x : vectors) {
+      const bool reads = x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && (v.sparse || v.r == 1);
+      if (!reads || (forced_vector && forced != x.name)) continue;
+      if (x.sell && forced_vector && K <= kLongestBlock) c.kc = K;
+      c.vector = x;
+      if (!x.sell || c.kc == K) out.push_back(c);
     }
   }
   return out.empty() && forced_vector ? with_vector(all, vectors, K, "") : out;
+}
+
+// The first of each kind.
+template <class Same>
+std::vector<Candidate> distinct(const std::vector<Candidate>& all, Same same) {
+  std::vector<Candidate> out;
+  for (const Candidate& c : all) {
+    if (std::none_of(out.begin(), out.end(), [&](const Candidate& other) { return same(c, other); })) out.push_back(c);
+  }
+  return out;
 }
 
 // Cycles of a vector kernel. An element of x takes about one to gather, and a row of CSR the sum of its lanes;
@@ -34,7 +46,7 @@ double vector_cycles(const Candidate& c, const MatrixProblem& q, const BlockCoun
   const double entries = v.sparse ? static_cast<double>(blocks.of(v.br, v.bc)) : static_cast<double>(q.M) * q.K;
   const double bytes = entries * (v.sparse ? 2.0 + 4.0 * v.br * v.bc : 4.0);
   double compute = entries * 2.0 / v.lanes;
-  if (c.sell) {
+  if (c.vector.sell) {
     compute = entries * 0.9 + q.M * 2.0;
   } else if (v.sparse) {
     compute = entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br;
@@ -44,31 +56,22 @@ double vector_cycles(const Candidate& c, const MatrixProblem& q, const BlockCoun
 
 }  // namespace
 
-const VectorVariant* vector_for(const Candidate& c, const std::vector<VectorVariant>& all) {
-  const PanelVariant& v = c.variant;
-  for (const VectorVariant& x : all) {
-    if (x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && x.sell == c.sell && (v.sparse || v.r == 1)) return &x;
-  }
-  return nullptr;
-}
-
 std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProblem& q, const BlockCounts& blocks,
                                    const std::vector<VectorVariant>& vectors, std::int64_t rows,
                                    const std::string& forced) {
   if (std::any_of(all.begin(), all.end(), [&](const Candidate& c) { return forced == c.variant.name; })) return all;
   all = with_vector(all, vectors, q.K, forced);
-  if (rows > kVectorBatch) return all;
+  if (rows > kVectorBatch) {
+    return distinct(all, [](const Candidate& a, const Candidate& b) {
+      return a.variant.name == b.variant.name && a.kc == b.kc && a.vector.sell == b.vector.sell;
+    });
+  }
   // Of those that larger batches would run by other panels, the narrower and the longer k-block.
   for (Candidate& c : all) {
     c.cycles = vector_cycles(c, q, blocks) + c.variant.r * 1e-3 - (c.variant.sparse ? c.kc * 1e-3 : 0.0);
   }
-  std::sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
-  std::vector<Candidate> distinct;
-  for (const Candidate& c : all) {
-    const auto same = [&](const Candidate& other) { return vector_for(other, vectors) == vector_for(c, vectors); };
-    if (std::none_of(distinct.begin(), distinct.end(), same)) distinct.push_back(c);
-  }
-  return distinct;
+  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
+  return distinct(all, [](const Candidate& a, const Candidate& b) { return a.vector.name == b.vector.name; });
 }
 
 }  // namespace sn

@@ -170,14 +170,10 @@ Step Builder::build(const Candidate& c) const {
   layer->inner = inner;
 
   std::string kernel = v.name;
-  if (q.linear) {
-    const std::vector<VectorVariant> all = vector_variants(context.isa);
-    const VectorVariant* vec = context.kernel == v.name ? nullptr : vector_for(c, all);
-    if (vec) {
-      layer->vector_fn = vec->fn;
-      layer->vector_limit = context.kernel == vec->name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
-      kernel = context.batch * inner <= layer->vector_limit ? std::string(vec->name) : kernel;
-    }
+  if (c.vector.fn) {
+    layer->vector_fn = c.vector.fn;
+    layer->vector_limit = context.kernel == c.vector.name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
+    if (context.batch * inner <= layer->vector_limit) kernel = c.vector.name;
   }
   // Rows are split, one chunk a thread, only where the tiles leave a thread idle for long: each chunk packs its tile
   // anew. The vector kernels pack nothing, so theirs are small enough to even out a slow core.
@@ -197,12 +193,12 @@ Step Builder::build(const Candidate& c) const {
   if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
   layer->chunk = split_rows(entries, chunks);
   if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
-  if (c.sell) align_chunks(layer->chunk, v.lanes);
+  if (c.vector.sell) align_chunks(layer->chunk, v.lanes);
   std::vector<std::uint16_t> places;
   if ((v.sparse && !q.linear) || in_place(q)) places = panel_places(q, v.tile(), v.lanes, c.kc);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
-  if (c.sell) layer->weights = interleave_rows(*layer->weights, v.lanes);
+  if (c.vector.sell) layer->weights = interleave_rows(*layer->weights, v.lanes);
   q.w = layer->weights->view;
   if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
@@ -242,7 +238,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
   std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
-    ranked = rank_linear(std::move(ranked), q, blocks, vector_variants(context.isa), rows, context.kernel);
+    ranked = rank_linear(std::move(ranked), q, blocks, vector_candidates(context.isa), rows, context.kernel);
   }
 
   std::vector<WinogradCandidate> winograd;
@@ -264,7 +260,7 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     const Tuner::Choice& choice = context.tuner->remembered.at(key);
     for (const Candidate& c : ranked) {
       const bool same_tiles = choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout;
-      if (choice.kernel == c.variant.name && same_tiles && choice.sell == c.sell) best = builder.build(c);
+      if (choice.kernel == c.variant.name && same_tiles && choice.vector == c.vector.fn) best = builder.build(c);
     }
     for (const WinogradCandidate& c : winograd) {
       if (choice.kernel == c.name) best = lower_winograd(context, node, c.kernel);
@@ -286,8 +282,8 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
       if (c.cycles > kHopeless * ranked.front().cycles || !contest.time_left()) break;
       if (!winograd.empty() && c.cycles > kBeaten * winograd.front().cycles) break;
       ++count;
-      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.sell}, c.variant.sparse);
-      if (q.linear && count >= 2) break;
+      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn}, c.variant.sparse);
+      if (q.linear && count >= 3) break;
     }
     if (contest.best.fn) {
       best = std::move(contest.best);

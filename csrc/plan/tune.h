@@ -34,7 +34,7 @@ class Tuner {
     std::string kernel, why;
     std::int32_t kc = 0, pitch = 0;
     Layout layout = Layout::packed;
-    bool sell = false;
+    KernelFn vector = nullptr;
   };
   std::map<std::string, Choice> remembered;
 

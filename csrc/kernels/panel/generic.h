@@ -136,7 +136,11 @@ SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       float* to = sum + (i * R + r) * VL;
-      Half&& r == R - 1 ? store_half(to, acc[i][r]) : storea(to, acc[i][r]);
+      if (Half && r == R - 1) {
+        store_half(to, acc[i][r]);
+      } else {
+        storea(to, acc[i][r]);
+      }
     }
   }
 }

@@ -60,6 +60,17 @@ std::vector<VectorVariant> vector_variants(Isa isa) {
   return out;
 }
 
+std::vector<VectorVariant> vector_candidates(Isa isa) {
+  std::vector<VectorVariant> out;
+  if (isa == Isa::avx512 && vector_passes(kMaxLanes) > 1) {
+    for (const VectorVariant& v : vector_variants(Isa::avx2)) {
+      if (v.sparse && v.br == 1 && !v.sell) out.push_back(v);
+    }
+  }
+  for (const VectorVariant& v : vector_variants(isa)) out.push_back(v);
+  return out;
+}
+
 void add_panel_kernels(std::vector<KernelRow>& rows) {
   for (int i = 0; i < kIsaCount; ++i) {
     const Isa isa = static_cast<Isa>(i);
