@@ -55,11 +55,11 @@ inline __attribute__((noinline)) void act_row(float* y, int64_t n, const Epilogu
   }
 }
 
-// y[0..n) = clamp(acc + bias + residual), R vectors
-template <int R>
+// y[0..n) = clamp(acc + bias + residual), R vectors, with Half fewer pixels
+template <int R, bool Half>
 SN_INLINE void store_row(const V (&acc)[R], float bias, const float* residual, float lo, float hi, float* y, int n) {
   const V b = set1(bias), l = set1(lo), h = set1(hi);
-  if (n == R * VL) {
+  if (!Half && n == R * VL) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       V v = add(acc[r], b);
@@ -207,21 +207,34 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
       }
     }
     micro.template mul<Half>(i, acc);
-#pragma GCC unroll 16
-    for (int j = 0; j < BR; ++j) {
-      const int64_t m = rb * BR + j;
-      if (m >= M) break;
-      const float* residual = residuals ? residuals + m * plane : nullptr;
-      float* y = out + m * plane;
-      if (parted) {
-        store_parts<W>(acc[j], t.strip, bias[m], residual, lo, hi, y);
+    const int64_t m0 = rb * BR, rows = M - m0 < BR ? M - m0 : BR;
+    if (parted) {
+      const auto write = [&](int64_t m, const V(&row)[W]) {
+        float* y = out + m * plane;
+        store_parts<W>(row, t.strip, bias[m], residuals ? residuals + m * plane : nullptr, lo, hi, y);
         for (int s = 0; s < t.strip.store_count && act_after; ++s) {
           act_row(y + t.strip.stores[s].to, t.strip.stores[s].n, q.epilogue);
         }
-        continue;
+      };
+      if constexpr (BR == 1) {
+        write(m0, acc[0]);
+      } else {  // from a copy of them: code for each row would be a tenth of the library
+        alignas(64) float copy[BR * W * VL];
+        store_sums<false>(acc, copy);
+        for (int64_t j = 0; j < rows; ++j) {
+          V row[1][W];
+          load_sums<false>(row, copy + j * (W * VL));
+          write(m0 + j, row[0]);
+        }
       }
-      store_row<W>(acc[j], bias[m], residual ? residual + p0 : nullptr, lo, hi, y + p0, n);
-      if (act_after) act_row(y + p0, n, q.epilogue);
+      continue;
+    }
+#pragma GCC unroll 16
+    for (int j = 0; j < BR; ++j) {
+      if (j >= rows) break;
+      const int64_t first = (m0 + j) * plane + p0;
+      store_row<W, Half>(acc[j], bias[m0 + j], residuals ? residuals + first : nullptr, lo, hi, out + first, n);
+      if (act_after) act_row(out + first, n, q.epilogue);
     }
   }
 }
@@ -232,20 +245,15 @@ SN_INLINE void run_rows(const Tile& tile, int kb) {
                                                 : add_rows<Micro, W, Half>(tile, kb);
 }
 
-// Half of a tile's last vector is enough for 49 or 196 pixels, and half the work where vectors run in halves.
+// The last tile may be narrower than the others: 196 pixels are 7 and 6 vectors, not twice 7, and of the 6 half of the
+// last, where that is half the work. Kernels of few rows are at most a vector narrower: more widths of theirs would
+// gain little and make the library a quarter larger.
 template <class Micro, int W>
-SN_INLINE void run_width(const Tile& tile, int kb) {
+SN_INLINE void run_tile(const Tile& tile, int kb) {
+  constexpr int kLeast = W > 1 && (Micro::BR >= 4 || W == Micro::R) ? W - 1 : W;
+  if (kLeast < W && tile.n <= kLeast * VL && !tile.q.linear) return run_tile<Micro, kLeast>(tile, kb);
   if (kHalves && tile.n <= W * VL - VL / 2 && !tile.q.linear) return run_rows<Micro, W, kHalves>(tile, kb);
   run_rows<Micro, W, false>(tile, kb);
-}
-
-// The last tile may be a vector narrower than the others: 196 pixels are 7 and 6 vectors, not twice 7. More widths
-// would gain little and make the library a quarter larger.
-template <class Micro>
-SN_INLINE void run_tile(const Tile& tile, int kb) {
-  constexpr int R = Micro::R;
-  if (R > 1 && tile.n <= (R - 1) * VL && !tile.q.linear) return run_width<Micro, (R > 1 ? R - 1 : 1)>(tile, kb);
-  run_width<Micro, R>(tile, kb);
 }
 
 template <class Micro>
@@ -326,7 +334,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       }
       // A column block may reach past K.
       for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);
-      run_tile<Micro>(tile, kb);
+      run_tile<Micro, R>(tile, kb);
     }
     if (q.linear) {
       store_linear(q, sums, T, rb0, rb1, q.has_residual ? args.in[1] + p0 * q.M : nullptr, args.out + p0 * q.M, n);
