@@ -29,15 +29,20 @@ def not_depthwise(case: s.Case) -> bool:
 
 
 matrix_convs = s.convs(groups="matrix").filter(not_depthwise)
-winograd_convs = s.convs(
-    rank=2, groups="one", kernels=st.just(3), strides=st.just(1), dilations=st.just(1), max_size=30
-)
+
+
+def winograd_convs(kernels: st.SearchStrategy[int], stride: int) -> st.SearchStrategy[s.Case]:
+    return s.convs(
+        rank=2, groups="one", kernels=kernels, strides=st.just(stride), dilations=st.just(1), max_size=30
+    )
+
 
 #: Families of matrix kernels: any of them can do any of these.
 MATRIX = {
     "spmm": st.one_of(matrix_convs, matrix_convs, s.linears()),
     "gemm": st.one_of(matrix_convs, matrix_convs, s.linears()),
-    "winograd": winograd_convs,
+    "winograd": winograd_convs(st.just(3), 1),
+    "winograd s2": winograd_convs(st.integers(5, 8), 2),
     "spmv": s.linears(),
     "gemv": s.linears(),
 }
@@ -82,16 +87,21 @@ def family_of(name: str) -> str:
     return next(row["family"] for row in rows() if row["name"] == name)
 
 
+def cases_of(name: str) -> st.SearchStrategy[s.Case]:
+    """What the matrix kernel of this name can do."""
+    return MATRIX["winograd s2" if "f4x4s2" in name else family_of(name)]
+
+
 def isa_of(name: str) -> str:
     return next(row["isa"] for row in rows() if row["name"] == name)
 
 
-#: The constants of winograd's bound: F(4x4)'s transforms multiply by up to 27/8.
-WINOGRAD_C = {"f2x2": 8, "f4x4": 16}
+#: The constants of winograd's bound: F(4x4)'s transforms multiply by up to 27/8, F(4x4, 4x4)'s by up to 343/64.
+WINOGRAD_C = {"f2x2": 8, "f4x4": 16, "f4x4s2": 16}
 
 
 def winograd_limit(case: s.Case, kernel: str) -> np.ndarray:
-    """Winograd rounds relative to whole tiles and whole 3x3 kernels: the bound of a plain convolution with each
+    """Winograd rounds relative to whole tiles and whole windows: the bound of a plain convolution with each
     kernel's weights at its largest, at the tile's largest; times 1.5, the steepest slope of an activation, with that
     activation's own rounding."""
     variant = kernel.split("_")[1]
@@ -142,7 +152,7 @@ def test_matrix_kernel(name: str) -> None:
     """A matrix kernel, forced by its name, equals the reference."""
 
     @QUICK
-    @given(MATRIX[family_of(name)], THREADS)
+    @given(cases_of(name), THREADS)
     def run(case: s.Case, threads: int) -> None:
         _, used = check(case, threads, isa_of(name), kernel=name)
         assert used == {name}
@@ -207,9 +217,10 @@ def test_layout(layout: str, isa: str) -> None:
 def test_matrix_kernel_on_a_layer_of_ordinary_size(name: str) -> None:
     """Several k-blocks, several tiles, and rows that are no multiple of any block."""
     rng = np.random.default_rng(0)
-    w = s.normal(rng, 70, 48, 3, 3) * (rng.random((70, 48, 3, 3)) < 0.2)
-    attrs = {"stride": [1, 1], "padding": [1] * 4, "dilation": [1, 1], "act": "relu"}
-    inputs = [s.normal(rng, 1, 48, 24, 25), w, s.normal(rng, 70), s.normal(rng, 1, 70, 24, 25)]
+    side, stride = (7, 2) if "f4x4s2" in name else (3, 1)
+    w = s.normal(rng, 70, 48, side, side) * (rng.random((70, 48, side, side)) < 0.2)
+    attrs = {"stride": [stride] * 2, "padding": [side // 2] * 4, "dilation": [1, 1], "act": "relu"}
+    inputs = [s.normal(rng, 1, 48, 24 * stride, 25 * stride), w, s.normal(rng, 70), s.normal(rng, 1, 70, 24, 25)]
     case = s.Case("Conv", attrs, inputs, {1, 2})
     if family_of(name) in ("spmv", "gemv"):
         w = s.normal(rng, 330, 1100) * (rng.random((330, 1100)) < 0.1)
@@ -222,7 +233,7 @@ def test_threads_and_batches_do_not_change_a_bit(name: str) -> None:
     """Tasks split the output, never a sum: two threads and single calls give what one thread gives for a batch."""
 
     @settings(QUICK, max_examples=5)
-    @given(MATRIX[family_of(name)])
+    @given(cases_of(name))
     def run(case: s.Case) -> None:
         options = {"isa": isa_of(name), "kernel": name, "tune": False, "passes": False}
         graph = case.graph()
@@ -237,6 +248,10 @@ def test_threads_and_batches_do_not_change_a_bit(name: str) -> None:
 
 def test_winograd_is_chosen_where_it_pays_and_may_be_forbidden() -> None:
     rng = np.random.default_rng(0)
+    attrs = {"stride": [2, 2], "padding": [3] * 4, "dilation": [1, 1]}
+    stem = s.Case("Conv", attrs, [s.normal(rng, 1, 3, 224, 224), s.normal(rng, 64, 3, 7, 7)], {1})
+    _, used = check(stem, 1, _core.best_isa())
+    assert all(name.startswith("winograd_f4x4s2") for name in used)
     attrs = {"stride": [1, 1], "padding": [1] * 4, "dilation": [1, 1]}
     case = s.Case("Conv", attrs, [s.normal(rng, 1, 64, 32, 32), s.normal(rng, 64, 64, 3, 3)], {1})
     _, used = check(case, 1, _core.best_isa())

@@ -26,13 +26,17 @@ struct Layer {
   AlignedBuffer u, bias;
 };
 
-bool fits(const Node& node, const Shape& x, const Shape& w) {
+bool fits(const Node& node, const Shape& x, const Shape& w, WinogradKernel kernel) {
   const auto all = [&](const char* name, std::int64_t value) {
     const auto& v = node.ints(name);
     return std::all_of(v.begin(), v.end(), [&](std::int64_t i) { return i == value; });
   };
-  return node.op == Op::Conv && x.size() == 4 && w[2] == 3 && w[3] == 3 && node.i("groups") == 1 && all("stride", 1) &&
-         all("dilation", 1);
+  if (node.op != Op::Conv || x.size() != 4 || node.i("groups") != 1 || !all("dilation", 1)) return false;
+  const WinogradShape shape = winograd_shape(kernel);
+  const auto window = [&](std::int64_t k) {
+    return shape.stride == 1 ? k == shape.taps : k > shape.taps && k <= shape.taps * shape.stride;
+  };
+  return all("stride", shape.stride) && window(w[2]) && window(w[3]);
 }
 
 // Nonzero weights of the filter that has fewest, filters of zeros aside.
@@ -47,8 +51,9 @@ std::int64_t least_terms(const Value& w) {
 }
 
 // Cycles of a sample for p's blocks and chunks; of all threads, idle ones too.
-double model(const WinogradParams& p, int out, int lanes, std::int64_t batch, int threads) {
-  const double frequencies = (out + 2.0) * (out + 2.0), C = p.channels, L2 = kL2Share * static_cast<double>(l2_bytes());
+double model(const WinogradParams& p, int in, int lanes, std::int64_t batch, int threads) {
+  const double frequencies = static_cast<double>(in) * in, C = p.channels,
+               L2 = kL2Share * static_cast<double>(l2_bytes());
   const double vectors = static_cast<double>(p.padded_filters) / lanes,
                across = std::min(p.panel / lanes, p.padded_filters / lanes);
   const double panels = std::ceil(static_cast<double>(p.padded_filters) / p.panel);
@@ -80,9 +85,10 @@ void set_blocks(WinogradParams& p, std::int32_t rows, std::int32_t columns) {
 WinogradParams plan(const LowerContext& context, const Node& node, WinogradKernel kernel, double* cycles) {
   const Shape &x = input_of(context, node, 0).shape, &y = output_of(context, node).shape;
   const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
-  const int out = winograd_out(kernel), lanes = winograd_lanes(context.isa);
+  const WinogradShape shape = winograd_shape(kernel);
+  const int out = shape.out, lanes = winograd_lanes(context.isa);
   WinogradParams p{};
-  p.channels = narrow(x[1]), p.ih = narrow(x[2]), p.iw = narrow(x[3]);
+  p.channels = narrow(x[1] * shape.stride * shape.stride), p.ih = narrow(x[2]), p.iw = narrow(x[3]);
   p.filters = narrow(y[1]), p.oh = narrow(y[2]), p.ow = narrow(y[3]);
   p.top = narrow(node.ints("padding")[0]), p.left = narrow(node.ints("padding")[1]);
   p.tiles_down = (p.oh + out - 1) / out, p.tiles_across = (p.ow + out - 1) / out;
@@ -95,7 +101,7 @@ WinogradParams plan(const LowerContext& context, const Node& node, WinogradKerne
     const int panels = (p.padded_filters + p.panel - 1) / p.panel;
     for (const int chunks : {1, std::min(context.threads, panels)}) {
       p.chunks = chunks;
-      const double c = model(p, out, lanes, context.batch, context.threads);
+      const double c = model(p, shape.in(), lanes, context.batch, context.threads);
       if (c < *cycles) *cycles = c, best = p;
     }
   };
@@ -125,9 +131,11 @@ void set_epilogue(WinogradParams& p, Epilogue e) {
 std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, const Node& node) {
   std::vector<WinogradCandidate> out;
   const Value &x = input_of(context, node, 0), &w = input_of(context, node, 1);
-  if (!context.winograd || !fits(node, x.shape, w.shape)) return out;
-  const std::int64_t least = least_terms(w);
-  for (const WinogradKernel kernel : {WinogradKernel::f4x4, WinogradKernel::f2x2}) {
+  if (!context.winograd) return out;
+  std::int64_t least = -1;
+  for (const WinogradKernel kernel : {WinogradKernel::f4x4, WinogradKernel::f2x2, WinogradKernel::f4x4s2}) {
+    if (!fits(node, x.shape, w.shape, kernel)) continue;
+    if (least < 0) least = least_terms(w);
     const KernelEntry* entry = winograd_kernel(kernel, context.isa);
     if (!entry || (context.kernel != entry->name && least < winograd_least_terms(kernel))) continue;
     WinogradCandidate c{kernel, entry->name, 0};
@@ -145,7 +153,8 @@ Step lower_winograd(const LowerContext& context, const Node& node, WinogradKerne
   WinogradParams& p = layer->p;
   double cycles = 0;
   p = plan(context, node, kernel, &cycles);
-  layer->u = pack_winograd(input_of(context, node, 1).data.get(), p, kernel);
+  const Value& w = input_of(context, node, 1);
+  layer->u = pack_winograd(w.data.get(), static_cast<int>(w.shape[2]), static_cast<int>(w.shape[3]), p, kernel);
   p.u = layer->u.as<float>();
   layer->bias = AlignedBuffer(static_cast<std::size_t>(p.padded_filters) * sizeof(float));
   float* bias = layer->bias.as<float>();
@@ -159,7 +168,8 @@ Step lower_winograd(const LowerContext& context, const Node& node, WinogradKerne
   set_epilogue(p, epilogue_of(node));
 
   Step step = make_step(context, node, winograd_kernel(kernel, context.isa), winograd_tasks);
-  step.scratch_bytes = static_cast<std::size_t>(winograd_scratch(p, winograd_out(kernel)).floats()) * sizeof(float);
+  step.scratch_bytes =
+      static_cast<std::size_t>(winograd_scratch(p, winograd_shape(kernel).in()).floats()) * sizeof(float);
   step.info.packed_bytes = layer->u.size() + layer->bias.size();
   step.params = std::shared_ptr<const void>(std::move(layer), &p);
   return step;

@@ -1,4 +1,4 @@
-// 3x3 convolutions as Winograd's minimal filtering: which layers, blocked how, at what cost.
+// Convolutions as Winograd's minimal filtering: which layers, blocked how, at what cost.
 #pragma once
 
 #include <vector>

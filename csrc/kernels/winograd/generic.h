@@ -34,16 +34,18 @@ SN_INLINE void each_stretch(const WinogradParams& p, const Block& b, Body body) 
   }
 }
 
-// v's columns x, x + 1, ... to phase[j], which holds x + j, x + j + kOut, ...
-SN_INLINE void deal(const V (&v)[2], V (&phase)[2]) {
-  deinterleave(v[0], v[1], phase[0], phase[1]);
-}
-SN_INLINE void deal(const V (&v)[4], V (&phase)[4]) {
-  V even[2], odd[2];
-  deinterleave(v[0], v[1], even[0], odd[0]);
-  deinterleave(v[2], v[3], even[1], odd[1]);
-  deinterleave(even[0], even[1], phase[0], phase[2]);
-  deinterleave(odd[0], odd[1], phase[1], phase[3]);
+// v's columns x, x + 1, ... to phase[j], which holds x + j, x + j + N, ...
+template <int N>
+SN_INLINE void deal(const V (&v)[N], V (&phase)[N]) {
+  if constexpr (N == 2) {
+    deinterleave(v[0], v[1], phase[0], phase[1]);
+  } else {
+    V even[N / 2], odd[N / 2], evens[N / 2], odds[N / 2];
+    SN_UNROLL for (int i = 0; i < N / 2; ++i) deinterleave(v[2 * i], v[2 * i + 1], even[i], odd[i]);
+    deal(even, evens);
+    deal(odd, odds);
+    SN_UNROLL for (int i = 0; i < N / 2; ++i) phase[2 * i] = evens[i], phase[2 * i + 1] = odds[i];
+  }
 }
 
 // Hardware prefetchers follow a row, not rows a plane or a frequency apart: what the next channel reads and writes and
@@ -53,12 +55,16 @@ SN_INLINE void prefetch(const float* p) {
   __builtin_prefetch(p, ForWrite, 3);
 }
 
-// VL tiles side by side, their first column x: rows down, then, dealt out to one lane a tile, across. to[f * pitch].
-// The next channel reads `plane` and writes `ahead` floats further on.
+// VL tiles side by side, their first column x: rows down, then, dealt out to one lane a tile, across. to[f * pitch], at
+// stride 2 for the columns of either parity. `count` tiles are wanted: vectors of the first parity may not reach into
+// the second's. The next channel reads `plane` and writes `ahead` floats further on.
 template <class F>
-__attribute__((noinline)) void transform_tiles(const float* const (&rows)[F::kIn], int32_t width, int32_t x, float* to,
-                                               int64_t pitch, int64_t plane, int64_t ahead) {
-  constexpr int kIn = F::kIn, kOut = F::kOut, kVectors = kOut + (VL == 1 ? 2 : 1);
+__attribute__((noinline)) void transform_tiles(const float* const (&rows)[F::kIn], int32_t width, int32_t x,
+                                               float* const (&to)[F::kStride], int64_t pitch, int32_t count,
+                                               int64_t plane, int64_t ahead) {
+  constexpr int kIn = F::kIn, kOut = F::kOut, kStride = F::kStride;
+  constexpr int kStep = kOut * kStride, kMore = (kIn - kOut) * kStride;  // columns of a tile; of the next that it sees
+  constexpr int kVectors = kStep + (kMore + VL - 1) / VL;
   V half[kIn][kVectors];
   SN_UNROLL for (int g = 0; g < kVectors; ++g, x += VL) {
     V d[kIn], t[kIn];
@@ -76,19 +82,28 @@ __attribute__((noinline)) void transform_tiles(const float* const (&rows)[F::kIn
     F::input(d, t);
     SN_UNROLL for (int f = 0; f < kIn; ++f) half[f][g] = t[f];
   }
-#pragma GCC unroll 1  // or the compiler keeps a pointer to each of the (m + 2)^2 rows, most of them in memory
-  for (int f = 0; f < kIn; ++f, to += kIn * pitch) {
-    V v[kOut], phase[kOut], d[kIn], t[kIn];
-    SN_UNROLL for (int g = 0; g < kOut; ++g) v[g] = half[f][g];
+#pragma GCC unroll 1  // or the compiler keeps a pointer to each frequency's row, most of them in memory
+  for (int f = 0; f < kIn; ++f) {
+    V v[kStep], phase[kStep], more[kMore], next = zero();
+    SN_UNROLL for (int g = 0; g < kStep; ++g) v[g] = half[f][g];
     deal(v, phase);
-    SN_UNROLL for (int j = 0; j < kOut; ++j) d[j] = phase[j];
-    const V next = half[f][kOut];
-    d[kOut] = slide(phase[0], next);
-    d[kOut + 1] = slide(phase[1], VL == 1 ? half[f][kVectors - 1] : slide(next, next));
-    F::input(d, t);
-    SN_UNROLL for (int e = 0; e < kIn; ++e) {
-      store(to + e * pitch, t[e]);
-      prefetch<1>(to + e * pitch + ahead);
+    SN_UNROLL for (int i = 0; i < kMore; ++i) {
+      next = i % VL == 0 ? half[f][kStep + i / VL] : slide(next, next);
+      more[i] = slide(phase[i], next);
+    }
+    SN_UNROLL for (int i = 0; i < kStride; ++i) {
+      V d[kIn], t[kIn];
+      SN_UNROLL for (int j = 0; j < kIn; ++j) d[j] = j < kOut ? phase[j * kStride + i] : more[(j - kOut) * kStride + i];
+      F::input(d, t);
+      float* row = to[i] + f * kIn * pitch;
+      SN_UNROLL for (int e = 0; e < kIn; ++e, row += pitch) {
+        if (i + 1 == kStride || count >= VL) {
+          store(row, t[e]);
+        } else {
+          store_n(row, t[e], count);
+        }
+        prefetch<1>(row + ahead);
+      }
     }
   }
 }
@@ -98,20 +113,30 @@ __attribute__((noinline)) void transform_tiles(const float* const (&rows)[F::kIn
 template <class F>
 void transform_input(const WinogradParams& p, const WinogradScratch& s, const Block& b, const float* in,
                      const float* zeros, float* v) {
+  constexpr int kStride = F::kStride;
   const int64_t tiles = static_cast<int64_t>(b.rows) * b.columns, size = static_cast<int64_t>(p.ih) * p.iw;
-  for (int32_t c = 0; c < p.channels; ++c) {
-    float* channel = v + c / kWinogradDepth * F::kIn * F::kIn * s.input_pitch + c % kWinogradDepth * tiles;
+  const int32_t planes = p.channels / (kStride * kStride);
+  for (int32_t c = 0; c < p.channels; c += kStride) {  // the columns' parities of one of the rows'
+    const int32_t image_channel = c / (kStride * kStride), parity = c / kStride % kStride;
+    float* channel[kStride];
+    for (int i = 0; i < kStride; ++i) {
+      const int32_t k = c + i;
+      channel[i] = v + k / kWinogradDepth * F::kIn * F::kIn * s.input_pitch + k % kWinogradDepth * tiles;
+    }
     each_stretch(p, b, [&](const Stretch& r) {
-      const float* plane = in + (r.image * p.channels + c) * size;
-      float* to = channel + r.tile;
-      for (int32_t row = r.row; row < r.row + r.rows; ++row, to += b.columns) {
+      const float* plane = in + (r.image * planes + image_channel) * size;
+      int64_t tile = r.tile;
+      for (int32_t row = r.row; row < r.row + r.rows; ++row, tile += b.columns) {
         const float* rows[F::kIn];
         for (int i = 0; i < F::kIn; ++i) {
-          const int32_t y = row * F::kOut - p.top + i;
+          const int32_t y = (row * F::kOut + i) * kStride + parity - p.top;
           rows[i] = y >= 0 && y < p.ih ? plane + static_cast<int64_t>(y) * p.iw : zeros;
         }
         for (int32_t i = 0; i < b.columns; i += VL) {
-          transform_tiles<F>(rows, p.iw, (b.c0 + i) * F::kOut - p.left, to + i, s.input_pitch, size, tiles);
+          float* to[kStride];
+          for (int k = 0; k < kStride; ++k) to[k] = channel[k] + tile + i;
+          const int32_t x = (b.c0 + i) * F::kOut * kStride - p.left;
+          transform_tiles<F>(rows, p.iw, x, to, s.input_pitch, b.columns - i, size, kStride * tiles);
         }
       }
     });
@@ -231,7 +256,7 @@ void transform_output(const WinogradParams& p, const WinogradScratch& s, const B
 template <class F>
 void winograd(const WinogradParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
   constexpr int kFrequencies = F::kIn * F::kIn;
-  const WinogradScratch s = winograd_scratch(p, F::kOut);
+  const WinogradScratch s = winograd_scratch(p, F::kIn);
   float* v = static_cast<float*>(args.scratch);
   float* sums = v + s.input;
   float* squares = sums + s.sums;
@@ -274,6 +299,7 @@ void winograd(const WinogradParams& p, const KernelArgs& args, int64_t begin, in
   }
 SN_WINOGRAD(f2x2, F2x2)
 SN_WINOGRAD(f4x4, F4x4)
+SN_WINOGRAD(f4x4s2, F4x4S2)
 #undef SN_WINOGRAD
 
 }  // namespace SN_ISA

@@ -1,4 +1,4 @@
-// 3x3 weights -> the transformed panels that the winograd kernels read.
+// Weights -> the transformed panels that the winograd kernels read.
 #pragma once
 
 #include "base/buffer.h"
@@ -6,7 +6,7 @@
 
 namespace sn {
 
-// w[filters][channels][3][3] to WinogradParams::u; p's sizes are set, p.u is not read.
-AlignedBuffer pack_winograd(const float* w, const WinogradParams& p, WinogradKernel kernel);
+// w[filters][image channels][kh][kw] to WinogradParams::u; p's sizes are set, p.u is not read.
+AlignedBuffer pack_winograd(const float* w, int kh, int kw, const WinogradParams& p, WinogradKernel kernel);
 
 }  // namespace sn

@@ -1,4 +1,4 @@
-// Dense 3x3 convolution at stride 1 by Winograd's minimal filtering (Lavin and Gray 2016): an output tile of m x m
+// Dense convolution by Winograd's minimal filtering (Lavin and Gray 2016). 3x3 at stride 1: an output tile of m x m
 // pixels from an input tile of (m + 2) x (m + 2), with (m + 2)^2 products a channel in place of 9 m^2.
 //
 //   out[n][o][y][x] = act(bias[o] + residual[n][o][y][x]
@@ -12,10 +12,14 @@
 // dyadic fractions, half the error of the usual +-1, +-2, as the powers of neither point dominate, and every constant
 // is exact in fp32.
 //
+// 5x5 to 8x8 at stride 2, stems above all: rows and columns of the input dealt out by parity are four channels, of each
+// of which a 4x4 window is seen at stride 1 (Huang et al. 2020, "DWM", section 3; the last taps of smaller windows are
+// 0). F(4x4, 4x4) on +-3/8, +-7/8, +-7/4 and infinity takes 49 products a channel in place of 7x7's 196: a quarter.
+//
 // A task takes a block of output tiles. It transforms the block's input, lanes over tiles, to v[c / 8][f][c % 8][tile]
-// for the (m + 2)^2 frequencies f (eight channels side by side, so that a channel writes to few pages at a time); then,
-// for one panel of output channels after the other, multiplies it with the transformed weights, lanes over output
-// channels (numbers of tiles are small and odd: 49 at 28x28; channels are multiples of the vector length), to
+// for all frequencies f (eight channels side by side, so that a channel writes to few pages at a time); then, for one
+// panel of output channels after the other, multiplies it with the transformed weights, lanes over output channels
+// (numbers of tiles are small and odd: 49 at 28x28; channels are multiples of the vector length), to
 // sums[f][tile][o]; and transforms those back, transposing them to rows of pixels.
 #pragma once
 
@@ -26,10 +30,21 @@ namespace sn {
 enum class Isa : int;
 struct KernelEntry;
 
-enum class WinogradKernel { f2x2, f4x4 };
+enum class WinogradKernel { f2x2, f4x4, f4x4s2 };
 
-constexpr float kWinogradA = 0.625f, kWinogradB = 1.5f;  // F(4x4)'s points
-constexpr int kWinogradTaps = 3;
+// An output tile's side, the window's (at stride 2 of a channel by parity), and the stride.
+struct WinogradShape {
+  int out, taps, stride;
+  constexpr int in() const { return out + taps - 1; }
+};
+constexpr WinogradShape winograd_shape(WinogradKernel k) {
+  return k == WinogradKernel::f2x2   ? WinogradShape{2, 3, 1}
+         : k == WinogradKernel::f4x4 ? WinogradShape{4, 3, 1}
+                                     : WinogradShape{4, 4, 2};
+}
+constexpr float kWinogradA = 0.625f, kWinogradB = 1.5f;                     // F(4x4)'s points
+constexpr float kStridedA = 0.375f, kStridedB = 0.875f, kStridedC = 1.75f;  // those of F(4x4, 4x4)
+
 // The register tile: output tiles by vectors of filters. 12 accumulators of 16 registers on AVX2, 24 of 32 on AVX-512;
 // 20 on NEON, which keeps the tiles' values in registers too.
 constexpr int winograd_tiles(int lanes) {
@@ -38,12 +53,10 @@ constexpr int winograd_tiles(int lanes) {
 constexpr int winograd_vectors(int lanes) {
   return lanes == 4 || lanes == 16 ? 4 : 2;
 }
-constexpr int winograd_out(WinogradKernel k) {
-  return k == WinogradKernel::f2x2 ? 2 : 4;
-}
 
 struct WinogradParams {
-  std::int32_t channels, ih, iw, filters, oh, ow, top, left;
+  std::int32_t channels;  // of the image, times those by parity
+  std::int32_t ih, iw, filters, oh, ow, top, left;
   std::int32_t tiles_down, tiles_across;
   // A block is `block_rows` whole rows of tiles (they run on from image to image), or `block_columns` of one row.
   std::int32_t block_rows, block_columns, row_splits;
@@ -73,8 +86,8 @@ constexpr std::int64_t kWinogradLanes = 16;  // at most, of any ISA
 static inline std::int64_t winograd_round(std::int64_t n) {
   return (n + kWinogradLanes - 1) / kWinogradLanes * kWinogradLanes;
 }
-static inline WinogradScratch winograd_scratch(const WinogradParams& p, int out) {
-  const std::int64_t in = out + kWinogradTaps - 1, tiles = static_cast<std::int64_t>(p.block_rows) * p.block_columns;
+static inline WinogradScratch winograd_scratch(const WinogradParams& p, std::int64_t in) {
+  const std::int64_t tiles = static_cast<std::int64_t>(p.block_rows) * p.block_columns;
   WinogradScratch s;
   s.input_pitch = winograd_round(kWinogradDepth * tiles) + kWinogradLanes;
   s.input = (p.channels + kWinogradDepth - 1) / kWinogradDepth * in * in * s.input_pitch;
