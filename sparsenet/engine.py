@@ -46,8 +46,9 @@ def compile(
             may be followed by the layout of what a convolution reads, as in "spmm_1x1_r7_avx2/padded": a panel of
             copies, "packed" or "sliding", or zero-padded input in place, "padded", or "shifted" with a copy for each
             column of the window.
-        winograd: False keeps 3x3 convolutions from running as Winograd's minimal filtering, which is the faster way
-            where zeros are few, with larger rounding errors (docs/performance.md has both).
+        winograd: False keeps convolutions of 3x3 at stride 1, and of 5x5 to 8x8 at stride 2 (stems), from running as
+            Winograd's minimal filtering, which is the faster way where zeros are few, with larger rounding errors
+            (docs/performance.md has both).
         passes: True runs every graph pass, False none; a list names passes to leave out.
         tune_seconds: time that tuning may take, for the whole network.
         backend: "cpp", or "numba" for kernels written in Python.

@@ -18,7 +18,7 @@ struct CompileOptions {
   std::int64_t batch = 1;     // the batch size to choose kernels for; any batch runs
   std::string isa;            // "" = SPARSENET_FORCE_ISA or the best available
   std::string kernel;         // force this kernel wherever it applies (tests, benchmarks); throws if it never does
-  bool winograd = true;       // 3x3 layers may run as Winograd's minimal filtering: faster, less accurate
+  bool winograd = true;       // layers may run as Winograd's minimal filtering: faster, less accurate
   bool passes = true;
   std::vector<std::string> disabled_passes;
 };

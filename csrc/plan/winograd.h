@@ -16,10 +16,10 @@ struct WinogradCandidate {
 
 // Those that can do the node, best first; a forced one alone. Empty for other nodes, and where the context forbids it.
 //
-// Where Winograd may be chosen: it rounds relative to the largest sums of a tile, not to an output's own, and F(4x4)
-// some three times as much as F(2x2). Both stay far below c sqrt(K) eps sum|w x| where sums are long (measured:
-// docs/performance.md), so that neither is a candidate, but by force, for a layer with a filter that has fewer nonzero
-// weights than this, filters of zeros aside.
+// Where Winograd may be chosen: it rounds relative to the largest sums of a tile, not to an output's own, F(4x4) some
+// three times as much as F(2x2), F(4x4, 4x4) five times. All stay far below c sqrt(K) eps sum|w x| where sums are long
+// (measured: docs/performance.md), so that none is a candidate, but by force, for a layer with a filter that has fewer
+// nonzero weights than this, filters of zeros aside.
 constexpr std::int64_t winograd_least_terms(WinogradKernel k) {
   return k == WinogradKernel::f2x2 ? 56 : 128;
 }
