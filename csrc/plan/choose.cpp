@@ -72,7 +72,7 @@ double seen_floats(const MatrixProblem& q, int tile) {
 double tile_count(const MatrixProblem& q, const PanelVariant& v, std::int64_t pixels) {
   const std::int64_t tile = v.tile(), whole = (pixels + tile - 1) / tile;
   if (q.linear) return static_cast<double>(whole);
-  const std::int64_t part = v.lanes / vector_passes(v.lanes), vectors = v.br >= 4 ? v.r - 1 : std::min(v.r - 1, 1);
+  const std::int64_t part = v.lanes / vector_passes(v.lanes), vectors = v.r - narrowest_tile(v.br, v.r);
   const std::int64_t most = vectors * v.lanes + v.lanes - part;
   const std::int64_t spare = std::min(whole * tile - pixels, most) / part * part;
   return static_cast<double>(whole) - static_cast<double>(spare) / static_cast<double>(tile);

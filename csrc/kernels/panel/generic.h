@@ -246,11 +246,10 @@ SN_INLINE void run_rows(const Tile& tile, int kb) {
 }
 
 // The last tile may be narrower than the others: 196 pixels are 7 and 6 vectors, not twice 7, and of the 6 half of the
-// last, where that is half the work. Kernels of few rows are at most a vector narrower: more widths of theirs would
-// gain little and make the library a quarter larger.
+// last, where that is half the work.
 template <class Micro, int W>
 SN_INLINE void run_tile(const Tile& tile, int kb) {
-  constexpr int kLeast = W > 1 && (Micro::BR >= 4 || W == Micro::R) ? W - 1 : W;
+  constexpr int kLeast = W > narrowest_tile(Micro::BR, Micro::R) ? W - 1 : W;
   if (kLeast < W && tile.n <= kLeast * VL && !tile.q.linear) return run_tile<Micro, kLeast>(tile, kb);
   if (kHalves && tile.n <= W * VL - VL / 2 && !tile.q.linear) return run_rows<Micro, W, kHalves>(tile, kb);
   run_rows<Micro, W, false>(tile, kb);

@@ -89,6 +89,12 @@ struct PanelVariant {
   std::int32_t tile() const { return r * lanes; }
 };
 
+// The fewest vectors of a last tile, for kernels of `br` rows and tiles of r vectors. Where rows are few, more widths
+// would gain little and make the library a quarter larger.
+static constexpr std::int32_t narrowest_tile(std::int32_t br, std::int32_t r) {
+  return br >= 4 || r < 2 ? 1 : r - 1;
+}
+
 constexpr int kMaxTile = 256;  // pixels: the widest tile of any kernels.inc row
 constexpr int kMaxLanes = 16;
 

@@ -13,7 +13,7 @@
 // is exact in fp32.
 //
 // 5x5 to 8x8 at stride 2, stems above all: rows and columns of the input dealt out by parity are four channels, of each
-// of which a 4x4 window is seen at stride 1 (Huang et al. 2020, "DWM", section 3; the last taps of smaller windows are
+// of which a 4x4 window is seen at stride 1 (Huang et al. 2020, "DWM"; the last taps of smaller windows are
 // 0). F(4x4, 4x4) on +-3/8, +-7/8, +-7/4 and infinity takes 49 products a channel in place of 7x7's 196: a quarter.
 //
 // A task takes a block of output tiles. It transforms the block's input, lanes over tiles, to v[c / 8][f][c % 8][tile]
