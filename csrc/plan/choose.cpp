@@ -133,12 +133,13 @@ int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
 }
 
 // The layouts, and the ways to number pixels: a packed panel's with the gaps between their rows and without. A strip
-// beyond L2 is not read in place.
-std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v) {
+// beyond L2 is not read in place. Of kernels with `half` the ISA's lanes only those that their rows of pixels suit.
+std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v, bool half) {
   std::vector<MatrixProblem> out;
   const auto add = [&](Layout layout, std::int64_t pitch) {
     MatrixProblem tiled = q;
     tiled.layout = layout;
+    if (half && !whole_vectors(tiled)) return;
     tiled.pitch = static_cast<std::int32_t>(pitch);
     tiled.strip = strip_tiles(tiled, v);
     tiled.w.bc = v.bc;
@@ -206,7 +207,8 @@ BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) 
 
 std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
                                        const std::string& forced, const std::string& layout) {
-  std::vector<PanelVariant> variants = panel_variants(isa);
+  std::vector<PanelVariant> variants = panel_candidates(isa, q.OW);
+  const int lanes = variants.front().lanes;
   const auto is_forced = [&](const PanelVariant& v) { return forced == v.name; };
   if (std::any_of(variants.begin(), variants.end(), is_forced)) {
     variants.erase(
@@ -222,7 +224,7 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
     const double l1 = kL1Share * static_cast<double>(l1_bytes()), l2 = kL2Share * static_cast<double>(l2_bytes());
     for (const double cache : v.sparse ? std::vector<double>{l1, 1.7 * l1, 3.4 * l1} : std::vector<double>{l2}) {
       Candidate best;
-      for (MatrixProblem& tiled : tilings(q, v)) {
+      for (MatrixProblem& tiled : tilings(q, v, v.lanes < lanes)) {
         if (!layout.empty() && layout != layout_name(tiled.layout)) continue;
         const double share = tiled.layout == Layout::padded && v.sparse ? kPaddedShare : 1.0;
         tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float));

@@ -43,6 +43,8 @@ Table table(Isa isa) {
   }
 }
 
+bool runs_in_halves(Isa isa) { return isa == Isa::avx512 && vector_passes(kMaxLanes) > 1; }
+
 }  // namespace
 
 std::vector<PanelVariant> panel_variants(Isa isa) {
@@ -60,9 +62,19 @@ std::vector<VectorVariant> vector_variants(Isa isa) {
   return out;
 }
 
+std::vector<PanelVariant> panel_candidates(Isa isa, std::int32_t width) {
+  std::vector<PanelVariant> out = panel_variants(isa);
+  if (runs_in_halves(isa) && (width - 1) % kMaxLanes < kMaxLanes / 2) {
+    for (const PanelVariant& v : panel_variants(Isa::avx2)) {
+      if (v.sparse && v.br == 1 && v.bc == 1) out.push_back(v);
+    }
+  }
+  return out;
+}
+
 std::vector<VectorVariant> vector_candidates(Isa isa) {
   std::vector<VectorVariant> out;
-  if (isa == Isa::avx512 && vector_passes(kMaxLanes) > 1) {
+  if (runs_in_halves(isa)) {
     for (const VectorVariant& v : vector_variants(Isa::avx2)) {
       if (v.sparse && v.br == 1 && !v.sell) out.push_back(v);
     }
