@@ -61,7 +61,7 @@ def peak(case: Case, count: int, seconds: float) -> dict[str, Any]:
     graph, x = build(case)
     engine = sn.compile(graph, threads=count, tune_seconds=TUNE_SECONDS)
     engine(x)
-    convs = [i for i, step in enumerate(engine.steps) if step.op == "Conv"][1:]
+    convs = [i for i, step in enumerate(engine.steps) if step.op.startswith("Conv")][1:]
     flops = 2 * sum(engine.steps[i].useful_macs for i in convs)
     shares = []
     rates = []

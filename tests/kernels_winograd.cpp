@@ -74,7 +74,11 @@ struct Layer {
   std::vector<float> x, w, b, r;
 };
 
-Layer make(const Case& c, const Window& k = {3, 1, 0}) {
+struct Pool {
+  std::int64_t size, padding, ceil;
+};
+
+Layer make(const Case& c, const Window& k = {3, 1, 0}, const Pool* pool = nullptr) {
   Layer l;
   l.OH = (c.H + c.top + c.bottom + 2 * k.more - k.size) / k.stride + 1;
   l.OW = (c.W + c.left + c.right + 2 * k.more - k.size) / k.stride + 1;
@@ -87,7 +91,7 @@ Layer make(const Case& c, const Window& k = {3, 1, 0}) {
   if (c.bias || c.residual) in.push_back(c.bias ? l.graph.add_constant("b", {c.M}, l.b) : kNoValue);
   if (c.residual) in.push_back(l.graph.add_input("r", {kBatch, c.M, l.OH, l.OW}));
   using Ints = std::vector<std::int64_t>;
-  l.graph.set_output(
+  ValueId out =
       l.graph.add_node(Op::Conv, in,
                        {{"stride", Ints{k.stride, k.stride}},
                         {"padding", Ints{c.top + k.more, c.left + k.more, c.bottom + k.more, c.right + k.more}},
@@ -96,7 +100,17 @@ Layer make(const Case& c, const Window& k = {3, 1, 0}) {
                         {"act", std::string(c.act)},
                         {"act_a", -0.5},
                         {"act_b", 6.0}},
-                       "y"));
+                       "y");
+  if (pool) {
+    out = l.graph.add_node(Op::MaxPool, {out},
+                           {{"kernel", Ints(2, pool->size)},
+                            {"stride", Ints{2, 2}},
+                            {"padding", Ints(4, pool->padding)},
+                            {"dilation", Ints{1, 1}},
+                            {"ceil_mode", pool->ceil}},
+                           "pooled");
+  }
+  l.graph.set_output(out);
   return l;
 }
 
@@ -177,6 +191,59 @@ void every_isa() {
   }
 }
 
+// Max pooling in the kernel gives what it would of the kernel's own output, to the last bit.
+void pools_alike(const Case& c, const Window& window, const Pool& pool, const CompileOptions& o, int out) {
+  const Layer whole = make(c, window), pooled = make(c, window, &pool);
+  const auto conv = Engine::compile(whole.graph, o), both = Engine::compile(pooled.graph, o);
+  // Windows that reach into the next tile want blocks of whole rows.
+  const bool local = pool.size == 2 && pool.padding == 0, wide = whole.OW > 128 * out;
+  const bool joined = !c.residual && std::string(c.act) != "silu" && (local || !wide);
+  CHECK(both->steps().size() == (joined ? 1 : 2));
+  const std::int64_t OH = both->outputs()[0].shape[2], OW = both->outputs()[0].shape[3];
+  std::vector<float> y(whole.r.size()), expected(static_cast<std::size_t>(c.N * c.M * OH * OW)), got(expected);
+  const float* inputs[] = {whole.x.data(), whole.r.data()};
+  float* output = y.data();
+  conv->run(c.N, inputs, &output);
+  output = got.data();
+  both->run(c.N, inputs, &output);
+  float* next = expected.data();
+  for (const float* plane = y.data(); plane < y.data() + y.size(); plane += whole.OH * whole.OW) {
+    for (std::int64_t i = 0; i < OH * OW; ++i) {
+      float most = -INFINITY;
+      for (std::int64_t k = 0; k < pool.size * pool.size; ++k) {
+        const std::int64_t iy = i / OW * 2 - pool.padding + k / pool.size,
+                           ix = i % OW * 2 - pool.padding + k % pool.size;
+        if (iy >= 0 && iy < whole.OH && ix >= 0 && ix < whole.OW) most = std::max(most, plane[iy * whole.OW + ix]);
+      }
+      *next++ = most;
+    }
+  }
+  const std::string shape = std::to_string(c.C) + " x " + std::to_string(c.H) + " x " + std::to_string(c.W);
+  check::record(
+      got == expected, __FILE__, __LINE__,
+      o.kernel + " on " + shape + ", pooled " + std::to_string(pool.size) + "/" + std::to_string(pool.padding));
+}
+
+void max_pooling() {
+  constexpr Pool pools[] = {{2, 0, 0}, {3, 1, 0}, {3, 0, 1}, {2, 1, 0}, {2, 0, 1}};
+  for (const WinogradKernel variant : {WinogradKernel::f2x2, WinogradKernel::f4x4, WinogradKernel::f4x4s2}) {
+    for (int i = 0; i < kIsaCount; ++i) {
+      const Isa isa = static_cast<Isa>(i);
+      if (!(available_isas() & isa_bit(isa))) continue;
+      for (std::size_t n = 0; n < std::size(kCases); ++n) {
+        const Case& c = kCases[n];
+        const Window window = window_of(variant, n);
+        const CompileOptions o = options(isa_name(isa), winograd_kernel(variant, isa)->name, c);
+        const Layer l = make(c, window);
+        for (const Pool& pool : pools) {
+          if (std::min(l.OH, l.OW) + 2 * pool.padding < pool.size) continue;
+          pools_alike(c, window, pool, o, winograd_shape(variant).out);
+        }
+      }
+    }
+  }
+}
+
 // Only windows of its size and stride have a kernel, and none where it is forbidden.
 void refusals() {
   const Case c = kCases[1];
@@ -204,6 +271,7 @@ void refusals() {
 
 int main() {
   RUN(every_isa);
+  RUN(max_pooling);
   RUN(refusals);
   return check::finish();
 }

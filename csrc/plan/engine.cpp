@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/buffer.h"
@@ -11,6 +12,7 @@
 #include "base/threads.h"
 #include "base/trim.h"
 #include "passes/passes.h"
+#include "passes/rewrite.h"
 #include "plan/lower.h"
 #include "plan/memory.h"
 #include "plan/parallel.h"
@@ -249,15 +251,23 @@ std::shared_ptr<const Engine> Engine::compile(Graph graph, const CompileOptions&
   const std::vector<ValueId> alias = find_aliases(graph);
   bool forced_used = options.kernel.empty();
   Constants constants(graph);
+  const Links links(graph);
+  std::set<ValueId> joined;  // written by the step of an earlier node
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
-    if (alias[node.output] != node.output) continue;
+    if (alias[node.output] != node.output || joined.count(node.output)) continue;
     constants.expand(node);
+    const int reader = links.sole_reader(node.output);
+    context.pool = reader >= 0 && graph.nodes[reader].op == Op::MaxPool ? &graph.nodes[reader] : nullptr;
     Step step = lower(context, node);
     constants.drop(static_cast<int>(n));
     step.info.node = node.name;
     step.info.op = op_name(node.op);
-    step.info.out_shape = graph.values[node.output].shape;
+    if (step.out != node.output) {
+      joined.insert(step.out);
+      step.info.op += std::string("+") + op_name(context.pool->op);
+    }
+    step.info.out_shape = graph.values[step.out].shape;
     forced_used = forced_used || (step.info.kernel == context.kernel &&
                                   (context.layout.empty() || step.info.layout == context.layout));
     impl->scratch_bytes = std::max(impl->scratch_bytes, align_up(step.scratch_bytes));

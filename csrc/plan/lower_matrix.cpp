@@ -246,7 +246,6 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   const bool only_winograd = !winograd.empty() && context.kernel == winograd.front().name;
   if (only_winograd) ranked.clear();
 
-  const Shape& out_shape = context.graph.values[node.output].shape;
   const auto sample = [](const Value& v) { return static_cast<std::size_t>(v.size()); };
   const std::size_t in_floats =
       static_cast<std::size_t>(context.batch) *
@@ -295,19 +294,24 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     best = lower_winograd(context, node, winograd.front().kernel);
   }
   if (!best.fn) best = builder.build(ranked.front());
+  for (const WinogradCandidate& c : winograd) {
+    const bool free = context.kernel.empty() || context.kernel == c.name;
+    if (context.pool && free && best.info.kernel == c.name) {
+      join_max_pool(context, node, *context.pool, c.kernel, best);
+    }
+  }
   best.info.why = context.kernel == best.info.kernel ? "forced" : why;
   best.info.weights = weight.size();
   best.info.nnz = nnz;
   const double pixels = q.linear ? static_cast<double>(inner) : static_cast<double>(q.OH) * q.OW;
   best.info.macs = static_cast<double>(weight.size()) * pixels;
   best.info.useful_macs = static_cast<double>(nnz) * pixels;
-  best.info.out_shape = out_shape;
   best.in = {node.inputs[0]};
   if (q.has_residual) {
     best.in.push_back(node.inputs[3]);
     if (!q.linear) best.overwrites = 1u << 1;  // a vector kernel adds it to sums that it has written
   }
-  best.out = node.output;
+  if (best.out == kNoValue) best.out = node.output;
   return best;
 }
 

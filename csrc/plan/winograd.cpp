@@ -51,7 +51,7 @@ std::int64_t least_terms(const Value& w) {
 }
 
 // Cycles of a sample for p's blocks and chunks; of all threads, idle ones too.
-double model(const WinogradParams& p, int in, int lanes, std::int64_t batch, int threads) {
+double model(const WinogradParams& p, int out, int in, int lanes, std::int64_t batch, int threads) {
   const double frequencies = static_cast<double>(in) * in, C = p.channels,
                L2 = kL2Share * static_cast<double>(l2_bytes());
   const double vectors = static_cast<double>(p.padded_filters) / lanes,
@@ -68,7 +68,8 @@ double model(const WinogradParams& p, int in, int lanes, std::int64_t batch, int
       passes * frequencies * kInputCycles * C * p.block_rows * std::ceil(static_cast<double>(p.block_columns) / lanes);
   const double output = passes * frequencies * kOutputCycles * vectors * tiles;
   const double u = 4 * frequencies * C * p.padded_filters, v = 4 * frequencies * C * tiles;
-  const double held = v + 4 * frequencies * tiles * p.panel;
+  const double pooled = 4.0 * static_cast<double>(winograd_scratch(p, out, in).rows);
+  const double held = v + 4 * frequencies * tiles * p.panel + pooled;
   const double far = (u > L2 / 2 ? u : 0) + (held > L2 ? v * (panels + 1) : 0);
   const double task = input + (multiply + output + kFarByte * far) / p.chunks;
   return std::ceil(blocks * p.chunks / threads) * threads * task / static_cast<double>(batch);
@@ -82,7 +83,10 @@ void set_blocks(WinogradParams& p, std::int32_t rows, std::int32_t columns) {
 
 // Sizes of the layer and the cheapest blocks: several rows of tiles, or an even part of one. Where they leave threads
 // idle, panels may be split too, each chunk of which transforms the input anew.
-WinogradParams plan(const LowerContext& context, const Node& node, WinogradKernel kernel, double* cycles) {
+// Pooling that reaches beyond a tile wants whole rows, in bands: two a thread, as a core may be slow. No block_rows:
+// rows are too wide for that.
+WinogradParams plan(const LowerContext& context, const Node& node, WinogradKernel kernel, const WinogradPool& pool,
+                    double* cycles) {
   const Shape &x = input_of(context, node, 0).shape, &y = output_of(context, node).shape;
   const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
   const WinogradShape shape = winograd_shape(kernel);
@@ -94,14 +98,19 @@ WinogradParams plan(const LowerContext& context, const Node& node, WinogradKerne
   p.tiles_down = (p.oh + out - 1) / out, p.tiles_across = (p.ow + out - 1) / out;
   p.panel = winograd_panel(context.isa);
   p.padded_filters = (p.filters + lanes - 1) / lanes * lanes;
-  WinogradParams best;
+  p.pool = pool;
+  if (pool.size > 2 || pool.top > 0 || pool.left > 0) {
+    p.bands = context.threads == 1 ? 1 : std::min(2 * context.threads, p.tiles_down);
+  }
+  WinogradParams best{};
   *cycles = std::numeric_limits<double>::infinity();
   const auto consider = [&](std::int32_t rows, std::int32_t columns) {
     set_blocks(p, rows, columns);
     const int panels = (p.padded_filters + p.panel - 1) / p.panel;
     for (const int chunks : {1, std::min(context.threads, panels)}) {
+      if (p.bands > 0 && (chunks > 1 || p.row_splits > 1)) continue;
       p.chunks = chunks;
-      const double c = model(p, shape.in(), lanes, context.batch, context.threads);
+      const double c = model(p, out, shape.in(), lanes, context.batch, context.threads);
       if (c < *cycles) *cycles = c, best = p;
     }
   };
@@ -112,11 +121,17 @@ WinogradParams plan(const LowerContext& context, const Node& node, WinogradKerne
   }
   const std::int64_t most = std::min<std::int64_t>(context.batch * p.tiles_down, kMostTiles / p.tiles_across);
   for (std::int32_t rows = 2; rows <= most; ++rows) consider(rows, p.tiles_across);
+  if (best.block_rows == 0) return best;
   const double tiles = static_cast<double>(best.block_rows) * best.block_columns;
   const double fits = kL1Share * static_cast<double>(l1_bytes()) / (sizeof(float) * (tiles + best.panel));
   const int deep = std::max(static_cast<int>(fits), kWinogradDepth), parts = (best.channels + deep - 1) / deep;
   best.kc = ((best.channels + parts - 1) / parts + kWinogradDepth - 1) / kWinogradDepth * kWinogradDepth;
   return best;
+}
+
+std::size_t scratch_bytes(const WinogradParams& p, WinogradKernel kernel) {
+  const WinogradShape shape = winograd_shape(kernel);
+  return static_cast<std::size_t>(winograd_scratch(p, shape.out, shape.in()).floats()) * sizeof(float);
 }
 
 void set_epilogue(WinogradParams& p, Epilogue e) {
@@ -139,7 +154,7 @@ std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, 
     const KernelEntry* entry = winograd_kernel(kernel, context.isa);
     if (!entry || (context.kernel != entry->name && least < winograd_least_terms(kernel))) continue;
     WinogradCandidate c{kernel, entry->name, 0};
-    plan(context, node, kernel, &c.cycles);
+    plan(context, node, kernel, {}, &c.cycles);
     if (context.kernel == entry->name) return {c};
     out.push_back(c);
   }
@@ -152,7 +167,7 @@ Step lower_winograd(const LowerContext& context, const Node& node, WinogradKerne
   auto layer = std::make_shared<Layer>();
   WinogradParams& p = layer->p;
   double cycles = 0;
-  p = plan(context, node, kernel, &cycles);
+  p = plan(context, node, kernel, {}, &cycles);
   const Value& w = input_of(context, node, 1);
   layer->u = pack_winograd(w.data.get(), static_cast<int>(w.shape[2]), static_cast<int>(w.shape[3]), p, kernel);
   p.u = layer->u.as<float>();
@@ -168,11 +183,45 @@ Step lower_winograd(const LowerContext& context, const Node& node, WinogradKerne
   set_epilogue(p, epilogue_of(node));
 
   Step step = make_step(context, node, winograd_kernel(kernel, context.isa), winograd_tasks);
-  step.scratch_bytes =
-      static_cast<std::size_t>(winograd_scratch(p, winograd_shape(kernel).in()).floats()) * sizeof(float);
+  step.scratch_bytes = scratch_bytes(p, kernel);
   step.info.packed_bytes = layer->u.size() + layer->bias.size();
   step.params = std::shared_ptr<const void>(std::move(layer), &p);
   return step;
+}
+
+bool join_max_pool(const LowerContext& context, const Node& node, const Node& pool, WinogradKernel kernel, Step& step) {
+  const auto all = [&](const char* name, std::int64_t value) {
+    const auto& v = pool.ints(name);
+    return v.size() == 2 && v[0] == value && v[1] == value;
+  };
+  const auto layer = std::static_pointer_cast<const WinogradParams>(step.params);
+  const Shape& y = output_of(context, pool).shape;
+  const auto& padding = pool.ints("padding");
+  const bool square = all("kernel", 2) || all("kernel", 3);
+  if (!square || !all("stride", 2) || !all("dilation", 1) || layer->has_residual || layer->after.act != Act::none) {
+    return false;
+  }
+  const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
+  const WinogradPool q{narrow(pool.ints("kernel")[0]), narrow(padding[0]), narrow(padding[1]), narrow(y[2]),
+                       narrow(y[3])};
+  // A window of padding alone has no pixel to begin with.
+  if (q.top >= q.size || q.left >= q.size || (q.oh - 1) * 2 - q.top >= layer->oh ||
+      (q.ow - 1) * 2 - q.left >= layer->ow) {
+    return false;
+  }
+  double cycles = 0;
+  WinogradParams p = plan(context, node, kernel, q, &cycles);
+  if (p.block_rows == 0) return false;  // rows too wide for blocks of whole ones
+  p.u = layer->u, p.bias = layer->bias, p.low = layer->low, p.high = layer->high;
+  struct Joined {
+    WinogradParams p;
+    std::shared_ptr<const void> weights;
+  };
+  auto joined = std::make_shared<Joined>(Joined{p, layer});
+  step.params = std::shared_ptr<const void>(joined, &joined->p);
+  step.scratch_bytes = scratch_bytes(p, kernel);
+  step.out = pool.output;
+  return true;
 }
 
 }  // namespace sn

@@ -27,4 +27,8 @@ std::vector<WinogradCandidate> winograd_candidates(const LowerContext& context, 
 
 Step lower_winograd(const LowerContext& context, const Node& node, WinogradKernel kernel);
 
+// Makes the step pool what it computes as well, before it is transposed and stored, if its kernel can: windows of 2x2
+// or 3x3 at stride 2, after none, relu or clip. The step writes the pool's output then.
+bool join_max_pool(const LowerContext& context, const Node& node, const Node& pool, WinogradKernel kernel, Step& step);
+
 }  // namespace sn

@@ -43,7 +43,9 @@ Table table(Isa isa) {
   }
 }
 
-bool runs_in_halves(Isa isa) { return isa == Isa::avx512 && vector_passes(kMaxLanes) > 1; }
+bool runs_in_halves(Isa isa) {
+  return isa == Isa::avx512 && vector_passes(kMaxLanes) > 1;
+}
 
 }  // namespace
 

@@ -1,38 +1,10 @@
 // Winograd convolution, written once over V. Contract: winograd.h.
 #include "kernels/winograd/multiply.h"
-#include "kernels/winograd/transforms.h"
-#include "simd/math.h"
-
-#define SN_UNROLL _Pragma("GCC unroll 16")
+#include "kernels/winograd/output.h"
 
 namespace sn {
 namespace SN_ISA {
 namespace {
-
-// Tiles [c0, c0 + columns) of `rows` rows of tiles from `row` of `image` on, which run on into the next images.
-struct Block {
-  int64_t image;
-  int32_t row, rows, c0, columns;
-};
-
-// A stretch of a block's rows that lie in one image.
-struct Stretch {
-  int64_t image;
-  int32_t row, rows;  // in the image; how many
-  int32_t tile;       // the first one's number in the block
-};
-
-template <class Body>
-SN_INLINE void each_stretch(const WinogradParams& p, const Block& b, Body body) {
-  Stretch s{b.image, b.row, 0, 0};
-  for (int32_t done = 0; done < b.rows; done += s.rows) {
-    const int32_t left = p.tiles_down - s.row;
-    s.rows = b.rows - done < left ? b.rows - done : left;
-    s.tile = done * b.columns;
-    body(s);
-    ++s.image, s.row = 0;
-  }
-}
 
 // v's columns x, x + 1, ... to phase[j], which holds x + j, x + j + N, ...
 template <int N>
@@ -46,13 +18,6 @@ SN_INLINE void deal(const V (&v)[N], V (&phase)[N]) {
     deal(odd, odds);
     SN_UNROLL for (int i = 0; i < N / 2; ++i) phase[2 * i] = evens[i], phase[2 * i + 1] = odds[i];
   }
-}
-
-// Hardware prefetchers follow a row, not rows a plane or a frequency apart: what the next channel reads and writes and
-// what a tile will write is fetched by hand. Together worth 10 to 30 %, the most on planes beyond L2.
-template <int ForWrite>
-SN_INLINE void prefetch(const float* p) {
-  __builtin_prefetch(p, ForWrite, 3);
 }
 
 // VL tiles side by side, their first column x: rows down, then, dealt out to one lane a tile, across. to[f * pitch], at
@@ -143,140 +108,35 @@ void transform_input(const WinogradParams& p, const WinogradScratch& s, const Bl
   }
 }
 
-// log2(VL) perfect shuffles of the rows transpose a square.
-SN_INLINE void transpose(V (&v)[VL]) {
-  SN_UNROLL for (int stage = 1; stage < VL; stage *= 2) {
-    V w[VL];
-    SN_UNROLL for (int i = 0; i < VL / 2; ++i) deinterleave(v[2 * i], v[2 * i + 1], w[i], w[i + VL / 2]);
-    SN_UNROLL for (int i = 0; i < VL; ++i) v[i] = w[i];
-  }
-}
-
-// One tile of VL filters: squares[y * pitch + x * VL]. Not inlined: in a loop, the compiler would keep (m + 2)^2
-// offsets.
+// A thread's work on one step.
 template <class F>
-__attribute__((noinline)) void transform_tile(const float* sums, int64_t sums_pitch, V bias, float* squares,
-                                              int64_t pitch) {
-  V half[F::kOut][F::kIn];
-  const int64_t step = F::kIn * sums_pitch;
-  SN_UNROLL for (int e = 0; e < F::kIn; ++e, sums += sums_pitch) {
-    V m[F::kIn], t[F::kOut];
-    SN_UNROLL for (int f = 0; f < F::kIn; ++f) m[f] = loada(sums + f * step);
-    F::output(m, t);
-    SN_UNROLL for (int y = 0; y < F::kOut; ++y) half[y][e] = t[y];
+struct Run {
+  const WinogradParams& p;
+  const WinogradScratch s;
+  const float* in;
+  const Output o;
+  float *v, *sums, *squares, *rows, *zeros;
+
+  Run(const WinogradParams& params, const KernelArgs& args)
+      : p(params),
+        s(winograd_scratch(p, F::kOut, F::kIn)),
+        in(args.in[0]),
+        o{args.out, p.has_residual ? args.in[1] : nullptr},
+        v(static_cast<float*>(args.scratch)),
+        sums(v + s.input),
+        squares(sums + s.sums),
+        rows(squares + s.squares),
+        zeros(rows + s.rows) {
+    // The squares too: a last, partial one is clipped whole, and subnormal garbage there would be slow.
+    for (int64_t i = 0; i < s.squares; i += VL) store(squares + i, zero());
+    for (int64_t i = 0; i < s.zeros; i += VL) store(zeros + i, zero());
   }
-  SN_UNROLL for (int y = 0; y < F::kOut; ++y) {
-    V t[F::kOut];
-    F::output(half[y], t);
-    SN_UNROLL for (int x = 0; x < F::kOut; ++x) storea(squares + y * pitch + x * VL, add(t[x], bias));
-  }
-}
 
-struct Output {
-  float* out;
-  const float* residual;  // or null
-};
-
-// Where filter m's row y of an image begins.
-SN_INLINE int64_t row_of(const WinogradParams& p, int64_t image, int32_t m, int32_t y) {
-  return ((image * p.filters + m) * p.oh + y) * p.ow;
-}
-
-// `n` <= VL pixels from x on of one row of `filters` <= VL filters from m on, transposed.
-__attribute__((noinline)) void store_pixels(const WinogradParams& p, const Output& o, const float* squares, int64_t at,
-                                            int filters, int n) {
-  const int64_t plane = static_cast<int64_t>(p.oh) * p.ow;
-  const V low = set1(p.low), high = set1(p.high);
-  V v[VL];
-  SN_UNROLL for (int i = 0; i < VL; ++i) v[i] = loada(squares + i * VL);
-  transpose(v);
-  SN_UNROLL for (int i = 0; i < VL; ++i) {
-    if (i >= filters) break;
-    if (n == VL) {
-      if (o.residual) v[i] = add(v[i], load(o.residual + at));
-      store(o.out + at, clip(v[i], low, high));
-    } else {
-      if (o.residual) v[i] = add(v[i], load_n(o.residual + at, n));
-      store_n(o.out + at, clip(v[i], low, high), n);
-    }
-    at += plane;
-  }
-}
-
-void apply_act(const WinogradParams& p, float* row, int32_t n) {
-  const V a = set1(p.after.a), b = set1(p.after.b);
-  for (int32_t i = 0; i < n; i += VL) {
-    const int k = n - i < VL ? n - i : VL;
-    store_n(row + i, apply(p.after.act, load_n(row + i, k), a, b), k);
-  }
-}
-
-// The output of `filters` <= VL filters from m on, over a stretch. Neighbouring tiles whose rows fill a vector are
-// transposed together.
-template <class F>
-void transform_output(const WinogradParams& p, const WinogradScratch& s, const Block& b, const Stretch& r,
-                      const Output& o, const float* sums, int64_t width, int32_t m, float* squares) {
-  constexpr int kOut = F::kOut, kTogether = VL > kOut ? VL / kOut : 1;
-  const int filters = p.filters - m < VL ? p.filters - m : VL;
-  const V bias = loada(p.bias + m);
-  constexpr int64_t pitch = kTogether * kOut * VL;
-  const int32_t x_begin = b.c0 * kOut, x_end = x_begin + b.columns * kOut < p.ow ? x_begin + b.columns * kOut : p.ow;
-  for (int32_t row = 0; row < r.rows; ++row) {
-    const int32_t y0 = (r.row + row) * kOut, rows = p.oh - y0 < kOut ? p.oh - y0 : kOut;
-    const float* from = sums + static_cast<int64_t>(r.tile + row * b.columns) * width;
-    for (int32_t t0 = 0; t0 < b.columns; t0 += kTogether) {
-      int64_t at = row_of(p, r.image, m, y0) + x_begin + t0 * kOut;
-      for (int i = 0; i < filters; ++i, at += static_cast<int64_t>(p.oh) * p.ow) {
-        for (int32_t y = 0; y < rows; ++y) {
-          prefetch<1>(o.out + at + y * p.ow);
-          if (o.residual) prefetch<0>(o.residual + at + y * p.ow);
-        }
-      }
-      for (int i = 0; i < kTogether && t0 + i < b.columns; ++i) {
-        transform_tile<F>(from + (t0 + i) * width, s.sums_pitch, bias, squares + i * kOut * VL, pitch);
-      }
-      for (int32_t y = 0; y < rows; ++y) {
-        for (int q = 0; q < kTogether * kOut; q += VL) {
-          const int32_t x = x_begin + t0 * kOut + q;
-          if (x >= x_end) break;
-          store_pixels(p, o, squares + y * pitch + q * VL, row_of(p, r.image, m, y0 + y) + x, filters,
-                       x_end - x < VL ? x_end - x : VL);
-        }
-      }
-    }
-    if (p.after.act == Act::none) continue;
-    for (int i = 0; i < filters; ++i) {
-      for (int32_t y = 0; y < rows; ++y) {
-        apply_act(p, o.out + row_of(p, r.image, m + i, y0 + y) + x_begin, x_end - x_begin);
-      }
-    }
-  }
-}
-
-template <class F>
-void winograd(const WinogradParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
-  constexpr int kFrequencies = F::kIn * F::kIn;
-  const WinogradScratch s = winograd_scratch(p, F::kIn);
-  float* v = static_cast<float*>(args.scratch);
-  float* sums = v + s.input;
-  float* squares = sums + s.sums;
-  float* zeros = squares + s.squares;
-  // The squares too: a last, partial one is clipped whole, and subnormal garbage there would be slow.
-  for (int64_t i = 0; i < s.squares + s.zeros; i += VL) store(squares + i, zero());
-  const int32_t panels = (p.padded_filters + p.panel - 1) / p.panel;
-  const int64_t rows = args.batch * p.tiles_down;
-  const Output o{args.out, p.has_residual ? args.in[1] : nullptr};
-  int64_t transformed = -1;
-  for (int64_t task = begin; task < end; ++task) {
-    const int64_t chunk = task % p.chunks, index = task / p.chunks, row = index / p.row_splits * p.block_rows;
-    const int32_t c0 = static_cast<int32_t>(index % p.row_splits) * p.block_columns;
-    const Block b{row / p.tiles_down, static_cast<int32_t>(row % p.tiles_down),
-                  static_cast<int32_t>(rows - row < p.block_rows ? rows - row : p.block_rows), c0,
-                  p.tiles_across - c0 < p.block_columns ? p.tiles_across - c0 : p.block_columns};
-    if (index != transformed) transform_input<F>(p, s, b, args.in[0], zeros, v);
-    transformed = index;
-    const int64_t first = panels * chunk / p.chunks, last = panels * (chunk + 1) / p.chunks;
-    for (int32_t m0 = static_cast<int32_t>(first) * p.panel; m0 < last * p.panel && m0 < p.filters; m0 += p.panel) {
+  // Panels [first, last) of filters over a block whose input is transformed. Not `written`, it only leaves the rows
+  // that the next block's pooling begins with.
+  void panels(const Block& b, int32_t first, int32_t last, bool written) const {
+    constexpr int kFrequencies = F::kIn * F::kIn;
+    for (int32_t m0 = first * p.panel; m0 < last * p.panel && m0 < p.filters; m0 += p.panel) {
       const int32_t filters = p.padded_filters - m0 < p.panel ? p.padded_filters - m0 : p.panel;
       for (int64_t f = 0; f < kFrequencies; ++f) {
         multiply(p, p.u + (kFrequencies * m0 + f * filters) * p.channels, filters, v + f * s.input_pitch,
@@ -284,10 +144,48 @@ void winograd(const WinogradParams& p, const KernelArgs& args, int64_t begin, in
       }
       each_stretch(p, b, [&](const Stretch& r) {
         for (int32_t m = 0; m < filters && m0 + m < p.filters; m += VL) {
-          transform_output<F>(p, s, b, r, o, sums + m, filters, m0 + m, squares);
+          if (p.pool.size > 0) {
+            pool_output<F>(p, s, b, r, o, sums + m, filters, m0 + m, squares, rows, written);
+          } else {
+            transform_output<F>(p, s, b, r, o, sums + m, filters, m0 + m, squares);
+          }
         }
       });
     }
+  }
+};
+
+template <class F>
+void winograd(const WinogradParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
+  const Run<F> run(p, args);
+  const int32_t panels = (p.padded_filters + p.panel - 1) / p.panel;
+  const auto block = [&](const Block& b, bool written) {
+    transform_input<F>(p, run.s, b, run.in, run.zeros, run.v);
+    run.panels(b, 0, panels, written);
+  };
+  if (p.bands > 0) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t image = task / p.bands, band = task % p.bands;
+      const auto at = [&](int64_t i) { return static_cast<int32_t>(p.tiles_down * i / p.bands); };
+      if (band > 0) block({image, at(band) - 1, 1, 0, p.tiles_across}, false);
+      for (int32_t row = at(band), last = at(band + 1); row < last; row += p.block_rows) {
+        block({image, row, last - row < p.block_rows ? last - row : p.block_rows, 0, p.tiles_across}, true);
+      }
+    }
+    return;
+  }
+  const int64_t rows = args.batch * p.tiles_down;
+  int64_t transformed = -1;
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t chunk = task % p.chunks, index = task / p.chunks, row = index / p.row_splits * p.block_rows;
+    const int32_t c0 = static_cast<int32_t>(index % p.row_splits) * p.block_columns;
+    const Block b{row / p.tiles_down, static_cast<int32_t>(row % p.tiles_down),
+                  static_cast<int32_t>(rows - row < p.block_rows ? rows - row : p.block_rows), c0,
+                  p.tiles_across - c0 < p.block_columns ? p.tiles_across - c0 : p.block_columns};
+    if (index != transformed) transform_input<F>(p, run.s, b, run.in, run.zeros, run.v);
+    transformed = index;
+    run.panels(b, static_cast<int32_t>(panels * chunk / p.chunks),
+               static_cast<int32_t>(panels * (chunk + 1) / p.chunks), true);
   }
 }
 

@@ -42,6 +42,7 @@ int winograd_panel(Isa isa) {
 
 std::int64_t winograd_tasks(const void* params, std::int64_t batch) noexcept {
   const auto& p = *static_cast<const WinogradParams*>(params);
+  if (p.bands > 0) return batch * p.bands;
   const std::int64_t rows = batch * p.tiles_down;
   return (rows + p.block_rows - 1) / p.block_rows * p.row_splits * p.chunks;
 }

@@ -54,12 +54,22 @@ constexpr int winograd_vectors(int lanes) {
   return lanes == 4 || lanes == 16 ? 4 : 2;
 }
 
+// Max pooling at stride 2 of what the convolution gives: windows of size x size from row 2 i - top and column
+// 2 j - left on, each with pixels inside. oh, ow: of what is stored then.
+struct WinogradPool {
+  std::int32_t size;  // 2 or 3; 0: none
+  std::int32_t top, left, oh, ow;
+};
+
 struct WinogradParams {
   std::int32_t channels;  // of the image, times those by parity
   std::int32_t ih, iw, filters, oh, ow, top, left;
   std::int32_t tiles_down, tiles_across;
   // A block is `block_rows` whole rows of tiles (they run on from image to image), or `block_columns` of one row.
   std::int32_t block_rows, block_columns, row_splits;
+  // Or, not 0, a task takes one of so many bands of an image, block after block of whole rows: pooling windows that
+  // reach into the next tile need its neighbours' rows. The row of tiles above a band is computed by both.
+  std::int32_t bands;
   // Transformed weights, in the order of use: for each panel of filters (the last one may have fewer, but whole
   // vectors) and frequency u[channel][filter].
   std::int32_t panel, padded_filters;
@@ -67,26 +77,29 @@ struct WinogradParams {
   const float* u;
   const float* bias;    // [padded_filters]
   std::int32_t chunks;  // the panels are split evenly between this many tasks a block
+  WinogradPool pool;    // without residual and `after`
   bool has_residual;
   float low, high;  // act is none, relu or clip: clamp to these
   Epilogue after;   // any other act, applied to what is stored; none otherwise
 };
 
 constexpr int kWinogradDepth = 8;  // channels side by side in v
+constexpr int kWinogradRing = 8;   // rows of windows' maxima: those of a row of tiles, and two above
 
 // A thread's scratch in floats. The pitches between frequencies keep them out of each other's cache sets.
 struct WinogradScratch {
   std::int64_t input_pitch, input;         // v
   std::int64_t sums_pitch, sums, squares;  // the products; output tiles before their transposition
+  std::int64_t rings, rows;                // of pooling: the maxima of rows; those, and a row of tiles
   std::int64_t zeros;                      // an image row of them
-  std::int64_t floats() const { return input + sums + squares + zeros; }
+  std::int64_t floats() const { return input + sums + squares + rows + zeros; }
 };
 constexpr std::int64_t kWinogradLanes = 16;  // at most, of any ISA
 
 static inline std::int64_t winograd_round(std::int64_t n) {
   return (n + kWinogradLanes - 1) / kWinogradLanes * kWinogradLanes;
 }
-static inline WinogradScratch winograd_scratch(const WinogradParams& p, std::int64_t in) {
+static inline WinogradScratch winograd_scratch(const WinogradParams& p, std::int64_t out, std::int64_t in) {
   const std::int64_t tiles = static_cast<std::int64_t>(p.block_rows) * p.block_columns;
   WinogradScratch s;
   s.input_pitch = winograd_round(kWinogradDepth * tiles) + kWinogradLanes;
@@ -94,6 +107,11 @@ static inline WinogradScratch winograd_scratch(const WinogradParams& p, std::int
   s.sums_pitch = tiles * winograd_round(p.panel) + kWinogradLanes;
   s.sums = in * in * s.sums_pitch;
   s.squares = kWinogradLanes * kWinogradLanes * 4;
+  s.rings = s.rows = 0;
+  if (p.pool.size > 0) {
+    s.rings = kWinogradRing * p.pool.ow * (p.bands > 0 ? winograd_round(p.padded_filters) : kWinogradLanes);
+    s.rows = s.rings + out * out * p.block_columns * kWinogradLanes;
+  }
   s.zeros = winograd_round(p.iw);
   return s;
 }
