@@ -184,6 +184,82 @@ bool linear_matches(int N, int K, int M, double zeros, int block, int threads, c
   return true;
 }
 
+// A 1x1 layer whose residual another one gives: y = act(w x + b + v z + d), both of OH x OW pixels.
+struct Shortcut {
+  int N, C, stride, D, stride_z, OH, OW, M;
+  double zeros;
+  int block;
+  bool bias, relu;
+  int threads;
+};
+
+const Shortcut kShortcuts[] = {
+    {1, 64, 1, 64, 1, 9, 13, 32, 0.9, 1, true, true, 1},    {2, 96, 2, 50, 1, 7, 7, 31, 0.8, 1, true, false, 2},
+    {1, 32, 1, 130, 2, 14, 14, 40, 0.7, 4, false, true, 1}, {9, 64, 3, 33, 2, 3, 4, 37, 0.95, 1, true, true, 2},
+    {3, 160, 1, 70, 1, 8, 8, 16, 1.0, 1, true, false, 1},
+};
+
+bool shortcut_matches(const Shortcut& c, const std::string& isa, const std::string& kernel) {
+  Case pattern{};
+  pattern.zeros = c.zeros, pattern.block = c.block;
+  Graph g;
+  struct Side {
+    int channels, stride;
+    std::vector<float> x, w, b;
+  } sides[] = {{c.C, c.stride, {}, {}, {}}, {c.D, c.stride_z, {}, {}, {}}};
+  using Ints = std::vector<std::int64_t>;
+  ValueId out = kNoValue;
+  for (const int i : {1, 0}) {  // the one that adds is last
+    Side& s = sides[i];
+    s.w = sparse_weights(c.M, s.channels, pattern, 5 + i), s.b = random_floats(c.M, 9 + i);
+    const int H = (c.OH - 1) * s.stride + 1, W = (c.OW - 1) * s.stride + 1;
+    s.x = random_floats(static_cast<std::size_t>(c.N) * s.channels * H * W, 3 + i);
+    const std::string end = std::to_string(i);
+    std::vector<ValueId> in{g.add_input("x" + end, {kBatch, s.channels, H, W}),
+                            g.add_constant("w" + end, {c.M, s.channels, 1, 1}, s.w),
+                            c.bias ? g.add_constant("b" + end, {c.M}, s.b) : kNoValue};
+    if (i == 0) in.push_back(out);
+    out = g.add_node(Op::Conv, in,
+                     {{"stride", Ints{s.stride, s.stride}},
+                      {"padding", Ints(4, 0)},
+                      {"dilation", Ints{1, 1}},
+                      {"groups", std::int64_t{1}},
+                      {"act", std::string(i == 0 && c.relu ? "relu" : "none")}},
+                     "y" + end);
+  }
+  g.set_output(out);
+  for (Value& v : g.values) compress(v);
+  CompileOptions options;
+  options.isa = isa, options.kernel = kernel, options.tune = false, options.threads = c.threads, options.passes = false;
+  const auto engine = Engine::compile(g, options);
+  CHECK(engine->steps().size() == 1);
+  std::vector<float> y(static_cast<std::size_t>(c.N) * c.M * c.OH * c.OW, NAN);
+  const float* inputs[] = {sides[1].x.data(), sides[0].x.data()};  // in the order of their making
+  float* output = y.data();
+  engine->run(c.N, inputs, &output);
+  for (std::size_t at = 0; at < y.size(); ++at) {
+    const auto pixel = static_cast<int>(at % static_cast<std::size_t>(c.OH * c.OW));
+    const auto nm = static_cast<int>(at / static_cast<std::size_t>(c.OH * c.OW));
+    double sum = 0, magnitude = 0;
+    const auto accumulate = [&](double term) { sum += term, magnitude += std::fabs(term); };
+    for (const Side& s : sides) {
+      const int H = (c.OH - 1) * s.stride + 1, W = (c.OW - 1) * s.stride + 1;
+      const int from = pixel / c.OW * s.stride * W + pixel % c.OW * s.stride;
+      for (int k = 0; k < s.channels; ++k) {
+        const std::size_t plane = static_cast<std::size_t>(nm / c.M) * s.channels + k;
+        accumulate(static_cast<double>(s.w[static_cast<std::size_t>(nm % c.M) * s.channels + k]) *
+                   s.x[plane * H * W + from]);
+      }
+      if (c.bias) accumulate(s.b[nm % c.M]);
+    }
+    if (c.relu) sum = std::max(sum, 0.0);
+    if (within(y[at], sum, magnitude, c.C + c.D + 2)) continue;
+    std::printf("%s: y[%d][%d] = %g, expected %g\n", kernel.c_str(), nm, pixel, y[at], sum);
+    return false;
+  }
+  return true;
+}
+
 std::vector<Isa> isas() {
   std::vector<Isa> out;
   for (int i = 0; i < kIsaCount; ++i) {
@@ -225,6 +301,14 @@ void layouts() {
   }
 }
 
+void shortcuts() {
+  for (const Isa isa : isas()) {
+    for (const PanelVariant& v : panel_variants(isa)) {
+      for (const Shortcut& c : kShortcuts) CHECK(shortcut_matches(c, isa_name(isa), v.name));
+    }
+  }
+}
+
 void fully_connected() {
   for (const Isa isa : isas()) {
     std::vector<std::string> names;
@@ -261,6 +345,7 @@ void windows_too_wide() {
 
 int main() {
   RUN(layouts);
+  RUN(shortcuts);
   RUN(fully_connected);
   RUN(forcing);
   RUN(windows_too_wide);

@@ -114,6 +114,13 @@ int split_k(int K, int longest, int bc) {
   return (kc + bc - 1) / bc * bc;
 }
 
+// Of layers with `more`, whose columns begin a k-block: parts of the columns before.
+int split_before(int C, int longest, int bc) {
+  int parts = (C + longest - 1) / longest;
+  while (C % (parts * bc) != 0) ++parts;
+  return C / parts;
+}
+
 // The k-block whose panel, or part of the strip, takes this many floats at most; 0: that of one channel takes more.
 int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
   const double reach = kReach * place_floats(q.layout, v.lanes);
@@ -129,6 +136,7 @@ int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
     return channels == 0 ? 0 : split_k(q.K, channels * window, window);
   }
   const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, kLongestBlock);
+  if (q.more) return split_before(q.C, fits, v.bc);
   return split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
 }
 

@@ -256,13 +256,18 @@ std::shared_ptr<const Engine> Engine::compile(Graph graph, const CompileOptions&
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     if (alias[node.output] != node.output || joined.count(node.output)) continue;
-    constants.expand(node);
     const int reader = links.sole_reader(node.output);
+    if (reader >= 0 && can_add(graph, graph.nodes[reader], node)) continue;
+    const int addend = node.op == Op::Conv && node.has_input(3) ? links.private_writer(node.inputs[3]) : -1;
+    context.addend = addend >= 0 && can_add(graph, node, graph.nodes[addend]) ? &graph.nodes[addend] : nullptr;
     context.pool = reader >= 0 && graph.nodes[reader].op == Op::MaxPool ? &graph.nodes[reader] : nullptr;
+    constants.expand(node);
     Step step = lower(context, node);
     constants.drop(static_cast<int>(n));
+    if (context.addend) constants.drop(addend);
     step.info.node = node.name;
     step.info.op = op_name(node.op);
+    if (context.addend) step.info.op += std::string("+") + op_name(context.addend->op);
     if (step.out != node.output) {
       joined.insert(step.out);
       step.info.op += std::string("+") + op_name(context.pool->op);

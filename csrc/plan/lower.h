@@ -15,6 +15,8 @@ namespace sn {
 Step lower(const LowerContext& context, const Node& node);
 
 Step lower_conv(const LowerContext& context, const Node& node);
+// Whether lower_conv of `node` can do `addend`, a convolution whose output is its residual, as well.
+bool can_add(const Graph& graph, const Node& node, const Node& addend);
 Step lower_depthwise(const LowerContext& context, const Node& node);  // Conv with groups = input channels
 Step lower_convtranspose(const LowerContext& context, const Node& node);
 Step lower_linear(const LowerContext& context, const Node& node);

@@ -29,7 +29,7 @@ constexpr std::int64_t kLargestStrip = std::int64_t{1} << 28;
 
 // Everything a matrix step needs, in one allocation that the step owns.
 struct Layer {
-  MatrixProblem q{};
+  MatrixProblem q{}, more{};
   std::shared_ptr<PackedMatrix> weights;
   std::vector<float> bias;
   std::vector<std::int32_t> chunk;
@@ -156,14 +156,18 @@ Step Builder::build(const Candidate& c) const {
   auto layer = std::make_shared<Layer>();
   layer->q = shape;
   MatrixProblem& q = layer->q;
+  if (shape.more) layer->more = *shape.more, q.more = &layer->more;
   q.pitch = c.pitch;
   q.layout = c.layout;
   q.strip = strip_tiles(q, v);
   layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
-  if (node.has_input(2)) {
-    const float* bias = context.graph.values[node.inputs[2]].data.get();
-    std::copy(bias, bias + layer->bias.size(), layer->bias.begin());
-  }
+  const auto add_bias = [&](const Node& of) {
+    if (!of.has_input(2)) return;
+    const std::shared_ptr<const float> bias = context.graph.values[of.inputs[2]].dense();
+    for (std::size_t i = 0; i < layer->bias.size(); ++i) layer->bias[i] += bias.get()[i];
+  };
+  add_bias(node);
+  if (context.addend) add_bias(*context.addend);
   q.bias = layer->bias.data();
   layer->panel_fn = v.fn;
   layer->panel_tasks = v.tasks;
@@ -226,13 +230,35 @@ std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCou
                                std::int64_t{q.DW}, std::int64_t{q.linear}, std::int64_t{q.has_residual}, rows}) {
     key += "," + std::to_string(v);
   }
+  if (q.more) key += "," + std::to_string(q.more->C) + "," + std::to_string(q.more->W);
   return key;
+}
+
+// [w | v], rows side by side.
+std::vector<float> side_by_side(const float* w, std::int32_t K, const float* v, std::int32_t L, std::int32_t M) {
+  std::vector<float> out;
+  out.reserve(static_cast<std::size_t>(M) * (K + L));
+  for (std::int32_t m = 0; m < M; ++m) {
+    out.insert(out.end(), w + std::int64_t{m} * K, w + std::int64_t{m + 1} * K);
+    out.insert(out.end(), v + std::int64_t{m} * L, v + std::int64_t{m + 1} * L);
+  }
+  return out;
 }
 
 Step choose_and_build(const LowerContext& context, const Node& node, MatrixProblem q, std::int64_t inner) {
   const Value& weight = context.graph.values[node.inputs[1]];
   const float* w = weight.data.get();
   set_epilogue(q, node);
+  MatrixProblem more{};
+  std::vector<float> both;
+  if (context.addend) {
+    more = conv_problem(context.graph, *context.addend);
+    both = side_by_side(w, q.K, context.graph.values[context.addend->inputs[1]].dense().get(), more.K, q.M);
+    w = both.data();
+    q.K += more.K;
+    q.more = &more;
+    q.has_residual = false;
+  }
   Builder builder{context, node, w, q, inner};
   const BlockCounts blocks = count_block_shapes(w, q, context.isa);
   const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
@@ -249,7 +275,8 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   const auto sample = [](const Value& v) { return static_cast<std::size_t>(v.size()); };
   const std::size_t in_floats =
       static_cast<std::size_t>(context.batch) *
-      std::max(sample(context.graph.values[node.inputs[0]]), sample(context.graph.values[node.output]));
+      std::max({sample(context.graph.values[node.inputs[0]]), sample(context.graph.values[node.output]),
+                static_cast<std::size_t>(more.C) * more.H * more.W});
   const std::size_t out_floats = static_cast<std::size_t>(context.batch) * sample(context.graph.values[node.output]);
 
   Step best;
@@ -301,12 +328,13 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     }
   }
   best.info.why = context.kernel == best.info.kernel ? "forced" : why;
-  best.info.weights = weight.size();
+  best.info.weights = std::int64_t{q.groups} * q.M * q.K;
   best.info.nnz = nnz;
   const double pixels = q.linear ? static_cast<double>(inner) : static_cast<double>(q.OH) * q.OW;
-  best.info.macs = static_cast<double>(weight.size()) * pixels;
+  best.info.macs = static_cast<double>(best.info.weights) * pixels;
   best.info.useful_macs = static_cast<double>(nnz) * pixels;
   best.in = {node.inputs[0]};
+  if (context.addend) best.in.push_back(context.addend->inputs[0]);
   if (q.has_residual) {
     best.in.push_back(node.inputs[3]);
     if (!q.linear) best.overwrites = 1u << 1;  // a vector kernel adds it to sums that it has written
@@ -316,6 +344,22 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
 }
 
 }  // namespace
+
+// Sparse 1x1 layers. That dense ones gain was not measured; a k-block ends where the addend's columns begin, so their
+// number must have divisors.
+bool can_add(const Graph& graph, const Node& node, const Node& addend) {
+  const auto is_plain = [&](const Node& n) {
+    if (n.op != Op::Conv || n.i("groups") != 1) return false;
+    const Value& w = graph.values[n.inputs[1]];
+    const auto& padding = n.ints("padding");
+    return w.sparse && 2 * static_cast<std::int64_t>(w.sparse->values().size()) <= w.size() &&
+           std::all_of(w.shape.begin() + 2, w.shape.end(), [](std::int64_t k) { return k == 1; }) &&
+           std::all_of(padding.begin(), padding.end(), [](std::int64_t p) { return p == 0; });
+  };
+  constexpr std::int64_t kUnit = 32;
+  return is_plain(node) && is_plain(addend) && node.has_input(3) && node.inputs[3] == addend.output &&
+         !addend.has_input(3) && addend.str("act") == "none" && graph.values[node.inputs[1]].shape[1] % kUnit == 0;
+}
 
 Step lower_conv(const LowerContext& context, const Node& node) {
   const Shape& x = context.graph.values[node.inputs[0]].shape;

@@ -42,12 +42,13 @@ struct LowerContext {
   const Graph& graph;
   Isa isa;
   int threads = 1;
-  std::int64_t batch = 1;      // to choose for
-  std::string kernel;          // forced, where it can do the node
-  Tuner* tuner = nullptr;      // null: choose by the cost model alone
-  bool winograd = true;        // may be a candidate
-  const Node* pool = nullptr;  // max pooling that alone reads the node's output; the step may do it, too
-  std::string layout = "";     // forced with the kernel
+  std::int64_t batch = 1;        // to choose for
+  std::string kernel;            // forced, where it can do the node
+  Tuner* tuner = nullptr;        // null: choose by the cost model alone
+  bool winograd = true;          // may be a candidate
+  const Node* pool = nullptr;    // max pooling that alone reads the node's output; the step may do it, too
+  const Node* addend = nullptr;  // the convolution that gives the node's residual, for the step to do (can_add)
+  std::string layout = "";       // forced with the kernel
 };
 using LowerFn = Step (*)(const LowerContext&, const Node&);
 

@@ -274,12 +274,11 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   // The scratch: panel (a vector more, for a piece's overhang), sums, strip, lists. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
-  Strip strip;
+  Strip strip, more;
   strip.data = sums + sums_floats(q, T);
-  strip.loads = reinterpret_cast<Run*>(strip.data + strip_floats(q, T));
-  strip.pieces = strip.loads + (window ? strip_loads(q, T) : 0);
-  strip.stores = strip.pieces + T;
-  strip.taps = reinterpret_cast<int32_t*>(strip.stores + T);
+  float* const lists = strip.data + strip_floats(q, T);
+  strip.place(q, T, lists);
+  if (q.more) more.place(*q.more, T, lists + run_floats(q, T));
   int64_t strip_end = begin;  // the first task that the strip does not serve
   int loaded = 0;             // channels of the strip that are there
 
@@ -300,17 +299,21 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       }
       strip.plan_tile(q, p0, n);
     }
+    if (q.more && !q.more->flat) more.plan(*q.more, p0, n, T);
     const int64_t first_pixel = !parted ? p0 : strip.store_count > 0 ? strip.stores[0].to : 0;
 
     // No result comes from the lanes past the tile's last pixel, but subnormal garbage there would slow every FMA on
     // it twentyfold.
     if (n < T && !in_place(q)) zero_row(panel, static_cast<int>(panel_floats(q, T)));
     const float* const x = args.in[0] + image * in_plane;
+    const auto pack_plane = [&](const MatrixProblem& s, const Strip& points, const float* from, int c0, int c1) {
+      s.flat ? pack_flat<R>(s, from, p0, n, c0, c1, panel) : pack_points(s, points, from, T, c0, c1, panel);
+    };
     Tile tile{q, args, strip, panel, sums, parted, image, g, p0, first_pixel, n, rb0, rb1};
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
       // A k-block's channels come when its turn does, so that it finds them in the nearest cache.
-      if (window && loaded * (q.KH * q.KW) < k1) {
+      if (window && loaded < q.C && loaded * (q.KH * q.KW) < k1) {
         for (; loaded * (q.KH * q.KW) < k1; ++loaded) {
           const int64_t plane = static_cast<int64_t>(q.H) * q.W;
           strip.load(x + loaded * plane, q.SW, strip.data + int64_t{loaded} * strip.channel,
@@ -322,10 +325,11 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
         pack_linear(args.in[0] + p0 * q.K, q.K, n, T, k0, k1, panel);
       } else if (in_place(q)) {
         tile.panel = strip.data + int64_t{k0 / (q.KH * q.KW)} * strip.channel + strip.offset;
-      } else if (q.flat) {
-        pack_flat<R>(q, x, p0, n, k0, k1, panel);
+      } else if (q.more && k0 >= q.C) {
+        const MatrixProblem& m = *q.more;
+        pack_plane(m, more, args.in[1] + image * m.C * m.H * m.W, k0 - q.C, k1 - q.C);
       } else if (q.KH * q.KW == 1) {
-        pack_points(q, strip, x, T, k0, k1, panel);
+        pack_plane(q, strip, x, k0, k1);
       } else if (q.layout == Layout::sliding) {
         pack_sliding<R>(q, strip, k0, k1, panel);
       } else {

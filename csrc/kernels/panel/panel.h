@@ -56,7 +56,7 @@ enum class Layout : std::uint8_t {
 };
 
 struct MatrixProblem {
-  std::int32_t groups, M, K;  // M, K: per group
+  std::int32_t groups, M, K;  // M, K: per group; K: of w, what `more` has included
   std::int32_t C, H, W, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
   std::int32_t pitch;  // pixel (oh, ow) is number oh * pitch + ow of its image: OW, or more (window.h)
   std::int32_t strip;  // tiles of a strip (window.h)
@@ -66,6 +66,9 @@ struct MatrixProblem {
   bool has_residual;  // args.in[1]
   bool far;           // what an image reads and writes, or a linear layer's weights, exceed L2: fetch ahead
   bool distant;       // so does the input alone, several times: what fills a strip fetches ahead, too
+  // Or null: a second 1x1 layer, over args.in[1], whose sums come on top: the columns of w from C on, where a k-block
+  // begins. A residual block's last layer and its shortcut are one product so, and no residual is written and read.
+  const MatrixProblem* more;
   PackedWeights w;
   const float* bias;  // [groups * M], never null
   Epilogue epilogue;
@@ -239,8 +242,8 @@ static inline std::int64_t run_floats(const MatrixProblem& q, std::int64_t tile)
 
 static inline std::size_t panel_scratch_bytes(const MatrixProblem& q, const PanelVariant& v) {
   const std::int64_t tile = v.tile();
-  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + strip_floats(q, tile) +
-                                  run_floats(q, tile)) *
+  const std::int64_t lists = run_floats(q, tile) + (q.more ? run_floats(*q.more, tile) : 0);
+  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + strip_floats(q, tile) + lists) *
          sizeof(float);
 }
 

@@ -30,6 +30,14 @@ struct Strip {
   int32_t pitch;
   bool straight;
 
+  // The lists begin at `at`, run_floats() long.
+  SN_INLINE void place(const MatrixProblem& q, int tile, float* at) {
+    loads = reinterpret_cast<Run*>(at);
+    pieces = loads + (q.flat || q.linear ? 0 : strip_loads(q, tile));
+    stores = pieces + tile;
+    taps = reinterpret_cast<int32_t*>(stores + tile);
+  }
+
   void plan(const MatrixProblem& q, int64_t p0, int64_t n, int tile);
   void plan_tile(const MatrixProblem& q, int64_t p0, int n);
 
