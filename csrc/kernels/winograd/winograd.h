@@ -20,7 +20,7 @@
 // for all frequencies f (eight channels side by side, so that a channel writes to few pages at a time); then, for one
 // panel of output channels after the other, multiplies it with the transformed weights, lanes over output channels
 // (numbers of tiles are small and odd: 49 at 28x28; channels are multiples of the vector length), to
-// sums[f][tile][o]; and transforms those back, transposing them to rows of pixels.
+// sums[f][tile][o]; and transforms those back, transposing them to rows of pixels, or to those of a max pooling behind.
 #pragma once
 
 #include "kernels/kernel.h"
