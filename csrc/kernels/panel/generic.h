@@ -312,7 +312,8 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
     Tile tile{q, args, strip, panel, sums, parted, image, g, p0, first_pixel, n, rb0, rb1};
     for (int kb = 0; kb < q.w.k_blocks; ++kb) {
       const int k0 = kb * q.w.kc, k1 = k0 + q.w.kc < q.K ? k0 + q.w.kc : q.K;
-      // A k-block's channels come when its turn does, so that it finds them in the nearest cache.
+      // A k-block's channels come when its turn does, so that it finds them in the nearest cache. Those of `more` need
+      // no strip.
       if (window && loaded < q.C && loaded * (q.KH * q.KW) < k1) {
         for (; loaded * (q.KH * q.KW) < k1; ++loaded) {
           const int64_t plane = static_cast<int64_t>(q.H) * q.W;
