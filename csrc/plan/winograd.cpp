@@ -194,30 +194,30 @@ bool join_max_pool(const LowerContext& context, const Node& node, const Node& po
     const auto& v = pool.ints(name);
     return v.size() == 2 && v[0] == value && v[1] == value;
   };
-  const auto layer = std::static_pointer_cast<const WinogradParams>(step.params);
+  const auto conv = std::static_pointer_cast<const WinogradParams>(step.params);
   const Shape& y = output_of(context, pool).shape;
   const auto& padding = pool.ints("padding");
   const bool square = all("kernel", 2) || all("kernel", 3);
-  if (!square || !all("stride", 2) || !all("dilation", 1) || layer->has_residual || layer->after.act != Act::none) {
+  if (!square || !all("stride", 2) || !all("dilation", 1) || conv->has_residual || conv->after.act != Act::none) {
     return false;
   }
   const auto narrow = [](std::int64_t v) { return static_cast<std::int32_t>(v); };
   const WinogradPool q{narrow(pool.ints("kernel")[0]), narrow(padding[0]), narrow(padding[1]), narrow(y[2]),
                        narrow(y[3])};
   // A window of padding alone has no pixel to begin with.
-  if (q.top >= q.size || q.left >= q.size || (q.oh - 1) * 2 - q.top >= layer->oh ||
-      (q.ow - 1) * 2 - q.left >= layer->ow) {
+  if (q.top >= q.size || q.left >= q.size || (q.oh - 1) * 2 - q.top >= conv->oh ||
+      (q.ow - 1) * 2 - q.left >= conv->ow) {
     return false;
   }
   double cycles = 0;
   WinogradParams p = plan(context, node, kernel, q, &cycles);
   if (p.block_rows == 0) return false;  // rows too wide for blocks of whole ones
-  p.u = layer->u, p.bias = layer->bias, p.low = layer->low, p.high = layer->high;
+  p.u = conv->u, p.bias = conv->bias, p.low = conv->low, p.high = conv->high;
   struct Joined {
     WinogradParams p;
     std::shared_ptr<const void> weights;
   };
-  auto joined = std::make_shared<Joined>(Joined{p, layer});
+  auto joined = std::make_shared<Joined>(Joined{p, conv});
   step.params = std::shared_ptr<const void>(joined, &joined->p);
   step.scratch_bytes = scratch_bytes(p, kernel);
   step.out = pool.output;
