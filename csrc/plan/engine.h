@@ -49,7 +49,7 @@ class Engine {
   void run(std::int64_t batch, const float* const* in, float* const* out) const;
   void reserve(std::int64_t batch) const;
   // The same, and the time each step took, in seconds; begin[i], end[i] relative to the call. Both sized steps(). Where
-  // a batch is run in slices, begin is the first one's, and end - begin the time in all of them.
+  // a batch takes several turns, begin is the first one's, and end - begin the time in all of them.
   void run_timed(std::int64_t batch, const float* const* in, float* const* out, double* begin, double* end) const;
 
  private:

@@ -365,14 +365,7 @@ Step lower_conv(const LowerContext& context, const Node& node) {
   const Shape& x = context.graph.values[node.inputs[0]].shape;
   const std::int64_t groups = node.i("groups");
   if (groups > 1 && groups == x[1]) return lower_depthwise(context, node);
-  // Images whose activations the caches do not hold together go through the network in slices (engine.cpp), of no more
-  // than this layer's fit: what is timed, and shared out among threads, is such a slice.
-  const auto bytes = [&](ValueId v) { return static_cast<std::size_t>(value_of(context, v).size()) * sizeof(float); };
-  const std::size_t image = bytes(node.inputs[0]) + bytes(node.output) * (node.has_input(3) ? 2 : 1);
-  const std::size_t caches = l2_bytes() * static_cast<std::size_t>(context.threads);
-  LowerContext slice = context;
-  slice.batch = std::clamp<std::int64_t>(static_cast<std::int64_t>(caches / image), 1, context.batch);
-  return choose_and_build(slice, node, conv_problem(context.graph, node), 1);
+  return choose_and_build(context, node, conv_problem(context.graph, node), 1);
 }
 
 Step lower_linear(const LowerContext& context, const Node& node) {

@@ -42,7 +42,7 @@ struct LowerContext {
   const Graph& graph;
   Isa isa;
   int threads = 1;
-  std::int64_t batch = 1;        // to choose for
+  std::int64_t batch = 1;        // images that run at a time
   std::string kernel;            // forced, where it can do the node
   Tuner* tuner = nullptr;        // null: choose by the cost model alone
   bool winograd = true;          // may be a candidate
