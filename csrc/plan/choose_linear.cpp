@@ -9,9 +9,8 @@ namespace {
 // Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machine of docs/performance.md.
 constexpr double kMemoryBytes = 4.5;
 
-// With each vector kernel that reads what they pack: CSR, interleaved where one k-block has all of K, and the dense
-// ones with lanes of rows.
-std::vector<Candidate> with_vector(const std::vector<Candidate>& all, const std::vector<VectorVariant>& vectors, int K,
+// With each vector kernel that reads what they pack: CSR, interleaved rows, and the dense ones with lanes of rows.
+std::vector<Candidate> with_vector(const std::vector<Candidate>& all, const std::vector<VectorVariant>& vectors,
                                    const std::string& forced) {
   const bool forced_vector =
       std::any_of(vectors.begin(), vectors.end(), [&](const VectorVariant& v) { return forced == v.name; });
@@ -21,12 +20,11 @@ std::vector<Candidate> with_vector(const std::vector<Candidate>& all, const std:
     for (const VectorVariant& x : vectors) {
       const bool reads = x.sparse == v.sparse && x.br == v.br && x.bc == v.bc && (v.sparse || v.r == 1);
       if (!reads || (forced_vector && forced != x.name)) continue;
-      if (x.sell && forced_vector && K <= kLongestBlock) c.kc = K;
       c.vector = x;
-      if (!x.sell || c.kc == K) out.push_back(c);
+      out.push_back(c);
     }
   }
-  return out.empty() && forced_vector ? with_vector(all, vectors, K, "") : out;
+  return out.empty() && forced_vector ? with_vector(all, vectors, "") : out;
 }
 
 // The first of each kind.
@@ -60,7 +58,7 @@ std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProbl
                                    const std::vector<VectorVariant>& vectors, std::int64_t rows,
                                    const std::string& forced) {
   if (std::any_of(all.begin(), all.end(), [&](const Candidate& c) { return forced == c.variant.name; })) return all;
-  all = with_vector(all, vectors, q.K, forced);
+  all = with_vector(all, vectors, forced);
   if (rows > kVectorBatch) {
     return distinct(all, [](const Candidate& a, const Candidate& b) {
       return a.variant.name == b.variant.name && a.kc == b.kc && a.vector.sell == b.vector.sell;

@@ -197,12 +197,13 @@ Step Builder::build(const Candidate& c) const {
   if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
   layer->chunk = split_rows(entries, chunks);
   if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
-  if (c.vector.sell) align_chunks(layer->chunk, v.lanes);
+  const std::int32_t slice = slice_rows(v.bc, v.lanes);
+  if (c.vector.sell) align_chunks(layer->chunk, slice);
   std::vector<std::uint16_t> places;
   if ((v.sparse && !q.linear) || in_place(q)) places = panel_places(q, v.tile(), v.lanes, c.kc);
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
-  if (c.vector.sell) layer->weights = interleave_rows(*layer->weights, v.lanes);
+  if (c.vector.sell) layer->weights = interleave_rows(*layer->weights, slice);
   q.w = layer->weights->view;
   if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;

@@ -187,38 +187,47 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
   return out;
 }
 
-std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int lanes) {
+std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int unit) {
   const PackedWeights& from = m.view;
-  const int rows = from.row_blocks, slices = (rows + lanes - 1) / lanes;
-  const auto length = [&](int i) { return i < rows ? from.start[i + 1] - from.start[i] : 0; };
+  const int rows = from.row_blocks, slices = (rows + unit - 1) / unit, all = slices * from.k_blocks;
+  const int floats = from.br * from.bc;
+  // Of the i-th row of slice s, and 0 of what only fills up the k-block's last slice.
+  const auto segment = [&](int s, int i) { return s / slices * rows + s % slices * unit + i; };
+  const auto length = [&](int s, int i) {
+    const int at = segment(s, i);
+    return s % slices * unit + i < rows ? from.start[at + 1] - from.start[at] : 0;
+  };
   auto out = std::make_shared<PackedMatrix>();
   out->entries = m.entries;
-  out->start = AlignedBuffer((static_cast<std::size_t>(slices) + 1) * sizeof(std::uint32_t));
-  out->row = AlignedBuffer(static_cast<std::size_t>(rows) * sizeof(std::uint32_t));
-  out->count = AlignedBuffer(static_cast<std::size_t>(slices) * lanes * sizeof(std::uint32_t));
+  out->start = AlignedBuffer((static_cast<std::size_t>(all) + 1) * sizeof(std::uint32_t));
+  out->row = AlignedBuffer(m.row.size());
+  out->count = AlignedBuffer(static_cast<std::size_t>(all) * unit * sizeof(std::uint32_t));
   auto* start = out->start.as<std::uint32_t>();
   auto* count = out->count.as<std::uint32_t>();
-  std::copy_n(from.row, rows, out->row.as<std::uint32_t>());
+  std::copy_n(from.row, m.row.size() / sizeof(std::uint32_t), out->row.as<std::uint32_t>());
   start[0] = 0;
-  for (int s = 0; s < slices; ++s) start[s + 1] = start[s] + length(s * lanes) * lanes;  // the longest comes first
-  const std::size_t padded = start[slices];
+  for (int s = 0; s < all; ++s) start[s + 1] = start[s] + length(s, 0) * unit;  // the longest comes first
+  const std::size_t padded = start[all];
   out->index = AlignedBuffer(padded * sizeof(std::uint16_t) + kOverread);
-  out->value = AlignedBuffer(padded * sizeof(float) + kOverread);
+  out->value = AlignedBuffer(padded * floats * sizeof(float) + kOverread);
   auto* index = out->index.as<std::uint16_t>();
   auto* value = out->value.as<float>();
   std::memset(index, 0, out->index.size());
   std::memset(value, 0, out->value.size());
-  for (int i = 0; i < slices * lanes; ++i) {
-    count[i] = length(i);
-    for (std::uint32_t e = 0; e < count[i]; ++e) {
-      const std::size_t at = start[i / lanes] + static_cast<std::size_t>(e) * lanes + i % lanes;
-      index[at] = from.index[from.start[i] + e];
-      value[at] = from.value[from.start[i] + e];
+  for (int s = 0; s < all; ++s) {
+    for (int i = 0; i < unit; ++i) {
+      const std::uint32_t n = *count++ = length(s, i);
+      for (std::uint32_t e = 0; e < n; ++e) {
+        const std::size_t at = start[s] + static_cast<std::size_t>(e) * unit + i,
+                          source = from.start[segment(s, i)] + e;
+        index[at] = from.index[source];
+        std::copy_n(from.value + source * floats, floats, value + at * floats);
+      }
     }
   }
   out->view = from;
   out->view.start = start, out->view.row = out->row.as<std::uint32_t>();
-  out->view.index = index, out->view.value = value, out->view.count = count;
+  out->view.index = index, out->view.value = value, out->view.count = out->count.as<std::uint32_t>();
   return out;
 }
 

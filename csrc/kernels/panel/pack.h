@@ -24,9 +24,9 @@ struct PackedMatrix {
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
                                           const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places = {});
-// Rows interleaved in slices (PackedWeights::count), `m` being CSR of one group and k-block, its chunks multiples of
-// `lanes`.
-std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int lanes);
+// Rows interleaved in slices of `unit` (PackedWeights::count), `m` being pack_sparse's of one group, its chunks
+// multiples of `unit`.
+std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int unit);
 // PackedWeights::index of a k-block's columns, for tiles of so many pixels and vectors of so many lanes.
 std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);
 std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc,

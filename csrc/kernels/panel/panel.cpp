@@ -78,7 +78,8 @@ std::vector<VectorVariant> vector_candidates(Isa isa) {
   std::vector<VectorVariant> out;
   if (runs_in_halves(isa)) {
     for (const VectorVariant& v : vector_variants(Isa::avx2)) {
-      if (v.sparse && v.br == 1 && !v.sell) out.push_back(v);
+      const bool same_slices = !v.sell || slice_rows(v.bc, 8) == slice_rows(v.bc, 16);
+      if (v.sparse && v.br == 1 && same_slices) out.push_back(v);
     }
   }
   for (const VectorVariant& v : vector_variants(isa)) out.push_back(v);

@@ -34,9 +34,10 @@ namespace sn {
 // residual, took 1.4 times as long when their planes were met in any order. Dense weights have no start or row, and an
 // index only in a strip, of each column of a k-block: value[((g * row_blocks + rb) * K + k) * br + i].
 //
-// With a `count`, rows of single weights are interleaved: SELL-C-sigma (Kreutzer et al. 2014), C = lanes, sigma = a
-// chunk. Entry e of segment i stands at start[i / lanes] + e * lanes + i % lanes, if e < count[i]; slices are padded
-// with zeros of column 0. Fully connected layers of one k-block only; chunks begin with slices.
+// With a `count`, rows are interleaved: SELL-C-sigma (Kreutzer et al. 2014), C = slice_rows(), sigma = a chunk. A
+// k-block has whole slices, n of them: entry e of its segment i stands at start[kb * n + i / C] + e * C + i % C, if e <
+// count[kb * n * C + i]; slices are padded with zeros of column 0. Fully connected layers only; chunks begin with
+// slices.
 struct PackedWeights {
   std::int32_t br, bc;
   std::int32_t row_blocks, k_blocks, kc;
@@ -46,6 +47,11 @@ struct PackedWeights {
   const float* value;
   const std::uint32_t* count;
 };
+
+// Rows of a slice: a vector of single weights, or four 1x4 blocks side by side.
+constexpr std::int32_t slice_rows(std::int32_t bc, std::int32_t lanes) {
+  return bc == 1 ? lanes : 4;
+}
 
 // What the kernels' operands stand in.
 enum class Layout : std::uint8_t {

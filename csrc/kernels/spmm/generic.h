@@ -16,8 +16,13 @@ struct Spmm {
         rows(q.w.row + (g * q.w.k_blocks + kb) * q.w.row_blocks),
         index(q.w.index),
         value(q.w.value),
-        count(q.w.count),
-        step(q.linear ? T : place_floats(q.layout, VL)) {}
+        count(nullptr),
+        step(q.linear ? T : place_floats(q.layout, VL)) {
+    if (!q.w.count) return;
+    const int64_t slices = int64_t{kb} * ((q.w.row_blocks + kSlice - 1) / kSlice);
+    start = q.w.start + slices;
+    count = q.w.count + slices * kSlice;
+  }
 
   SN_INLINE int64_t row(int64_t i) const { return rows[i]; }
 
@@ -27,7 +32,7 @@ struct Spmm {
   // number of instructions is what bounds it (docs/performance.md).
   template <bool Half, int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
-    if (Br * Bc == 1 && step == T && count) return interleaved<Half>(i, acc);
+    if (Br == 1 && step == T && count) return interleaved<Half>(i, acc);
     const uint32_t from = start[i], end = start[i + 1];
     const uint16_t* to = index + end;
     const float* w = value + static_cast<int64_t>(end) * (Br * Bc);
@@ -37,7 +42,7 @@ struct Spmm {
   }
 
  private:
-  static constexpr int kPlace = place_floats(Layout::packed, VL);
+  static constexpr int kPlace = place_floats(Layout::packed, VL), kSlice = slice_rows(Bc, VL);
 
   const float* panel;
   const uint32_t *start, *rows;
@@ -48,8 +53,10 @@ struct Spmm {
 
   template <bool Half, int W>
   SN_INLINE void interleaved(int64_t i, V (&acc)[BR][W]) const {
-    const int64_t from = start[i / VL] + i % VL, end = from + int64_t{count[i]} * VL;
-    for (int64_t e = from; e != end; e += VL) entry<Half>(row_at(panel, index[e] * int64_t{T}), value + e, acc);
+    const int64_t from = start[i / kSlice] + i % kSlice, end = from + int64_t{count[i]} * kSlice;
+    for (int64_t e = from; e != end; e += kSlice) {
+      entry<Half>(row_at(panel, index[e] * int64_t{T}), value + e * Bc, acc);
+    }
   }
 
   template <int Step, bool Half, int W>

@@ -2,10 +2,10 @@
 //
 //   for n < batch, m < M:  y[n][m] = act(sum_k w[m][k] * x[n][k] + bias[m] + residual[n][m])
 //
-// Sparse (spmv): a stream of blocks (PackedWeights), x gathered by the 16-bit indices: one by one, or in blocks of four
-// a value for four rows, or four neighbouring values; or rows interleaved (SELL), a lane each, which costs no
-// horizontal sums. Dense (gemv): the gemm stream, whose br rows are the lanes. Both read the same bytes as the panel
-// kernels, so one packed copy serves every batch size.
+// Sparse (spmv): a stream of blocks (PackedWeights), x gathered by the 16-bit indices: one by one, or a value for the
+// four rows of a 4x1 block; or rows interleaved (SELL), a lane a row or four for its 1x4 block, which costs few
+// horizontal sums and ends four rows or more at a time. Dense (gemv): the gemm stream, whose br rows are the lanes.
+// Both read the same bytes as the panel kernels, so one packed copy serves every batch size.
 #pragma once
 
 #include "kernels/panel/panel.h"
