@@ -2,12 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "base/error.h"
-#include "kernels/panel/pack.h"
 #include "plan/choose.h"
 #include "plan/lower.h"
+#include "plan/matrix_step.h"
 #include "plan/tune.h"
 #include "plan/winograd.h"
 
@@ -15,53 +14,13 @@ namespace sn {
 namespace {
 
 // Candidates worth timing: the model is good to about 20 %, and neighbours in width differ by less.
-constexpr std::size_t kTimedSparse = 6, kTimedDense = 4;
+constexpr std::size_t kTimedSparse = 6, kTimedDense = 4, kTimedLinear = 3;
 // A dense layer whose model cost is this many times the best is not timed, nor a sparse one.
 constexpr double kHopeless = 2.5;
 // Nor is anything that much behind the best of Winograd: its model is good to a quarter, and large layers run long.
 constexpr double kBeaten = 1.6;
-// Threads' time over work's, when tiles are dealt out evenly: 4 of 7 tiles on one of two threads is 1.14, 2 of 3
-// is 1.33.
-constexpr double kIdleLimit = 1.2;
-
 // A tile's padded input in scratch: 1 GiB. Real layers need kilobytes; a hostile dilation could ask for all memory.
 constexpr std::int64_t kLargestStrip = std::int64_t{1} << 28;
-
-// Everything a matrix step needs, in one allocation that the step owns.
-struct Layer {
-  MatrixProblem q{}, more{};
-  std::shared_ptr<PackedMatrix> weights;
-  std::vector<float> bias;
-  std::vector<std::int32_t> chunk;
-  // linear only
-  std::int64_t inner = 1;  // rows of the matrix product a sample: x[N, inner..., K]
-  std::int64_t vector_limit = 0;
-  KernelFn vector_fn = nullptr, panel_fn = nullptr;
-  TasksFn panel_tasks = nullptr;
-};
-
-std::int64_t linear_tasks(const void* params, std::int64_t batch) noexcept {
-  const Layer& l = *static_cast<const Layer*>(params);
-  const std::int64_t rows = batch * l.inner;
-  return rows <= l.vector_limit ? l.q.chunks : l.panel_tasks(&l.q, rows);
-}
-
-void linear_run(const void* params, const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
-  const Layer& l = *static_cast<const Layer*>(params);
-  KernelArgs rows = args;
-  rows.batch = args.batch * l.inner;
-  (rows.batch <= l.vector_limit ? l.vector_fn : l.panel_fn)(&l.q, rows, begin, end);
-}
-
-std::int64_t conv_tasks(const void* params, std::int64_t batch) noexcept {
-  const Layer& l = *static_cast<const Layer*>(params);
-  return l.panel_tasks(&l.q, batch);
-}
-
-void conv_run(const void* params, const KernelArgs& args, std::int64_t begin, std::int64_t end) noexcept {
-  const Layer& l = *static_cast<const Layer*>(params);
-  l.panel_fn(&l.q, args, begin, end);
-}
 
 void set_epilogue(MatrixProblem& q, const Node& node) {
   constexpr float inf = std::numeric_limits<float>::infinity();
@@ -120,106 +79,6 @@ MatrixProblem conv_problem(const Graph& graph, const Node& node) {
   return q;
 }
 
-// Row blocks split into `chunks` of about equal work, given the entries of each.
-std::vector<std::int32_t> split_rows(const std::vector<std::int64_t>& entries, int chunks) {
-  constexpr double kRowWork = 4;  // in entries: even an empty row has its sums to store
-  const int rows = static_cast<int>(entries.size());
-  const double total = kRowWork * rows + static_cast<double>(std::accumulate(entries.begin(), entries.end(), 0LL));
-  double sum = 0;
-  std::vector<std::int32_t> out{0};
-  for (int rb = 0; rb < rows; ++rb) {
-    sum += kRowWork + static_cast<double>(entries[rb]);
-    const int done = static_cast<int>(out.size());
-    if (done < chunks && sum >= total * done / chunks) out.push_back(rb + 1);
-  }
-  if (out.back() != rows) out.push_back(rows);
-  return out;
-}
-
-// Chunks that begin at multiples of `unit`.
-void align_chunks(std::vector<std::int32_t>& chunk, std::int32_t unit) {
-  for (std::size_t i = 1; i + 1 < chunk.size(); ++i) chunk[i] -= chunk[i] % unit;
-  chunk.erase(std::unique(chunk.begin(), chunk.end()), chunk.end());
-}
-
-struct Builder {
-  const LowerContext& context;
-  const Node& node;
-  const float* w;
-  MatrixProblem shape;
-  std::int64_t inner;
-  Step build(const Candidate& c) const;
-};
-
-Step Builder::build(const Candidate& c) const {
-  const PanelVariant& v = c.variant;
-  auto layer = std::make_shared<Layer>();
-  layer->q = shape;
-  MatrixProblem& q = layer->q;
-  if (shape.more) layer->more = *shape.more, q.more = &layer->more;
-  q.pitch = c.pitch;
-  q.layout = c.layout;
-  q.strip = strip_tiles(q, v);
-  layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
-  const auto add_bias = [&](const Node& of) {
-    if (!of.has_input(2)) return;
-    const std::shared_ptr<const float> bias = context.graph.values[of.inputs[2]].dense();
-    for (std::size_t i = 0; i < layer->bias.size(); ++i) layer->bias[i] += bias.get()[i];
-  };
-  add_bias(node);
-  if (context.addend) add_bias(*context.addend);
-  q.bias = layer->bias.data();
-  layer->panel_fn = v.fn;
-  layer->panel_tasks = v.tasks;
-  layer->inner = inner;
-
-  std::string kernel = v.name;
-  if (c.vector.fn) {
-    layer->vector_fn = c.vector.fn;
-    layer->vector_limit = context.kernel == c.vector.name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
-    if (context.batch * inner <= layer->vector_limit) kernel = c.vector.name;
-  }
-  // Rows are split, one chunk a thread, only where the tiles leave a thread idle for long: each chunk packs its tile
-  // anew. The vector kernels pack nothing, so theirs are small enough to even out a slow core.
-  int chunks = 1;
-  if (context.threads > 1) {
-    q.chunks = 1;
-    const std::int64_t rows = context.batch * inner, threads = context.threads;
-    const std::int64_t tiles = v.tasks(&q, rows);
-    if (q.linear && rows <= layer->vector_limit) {
-      chunks = 4 * context.threads;
-    } else if (static_cast<double>((tiles + threads - 1) / threads * threads) >
-               kIdleLimit * static_cast<double>(tiles)) {
-      chunks = context.threads;
-    }
-  }
-  std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
-  if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
-  layer->chunk = split_rows(entries, chunks);
-  if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
-  const std::int32_t slice = slice_rows(v.bc, v.lanes);
-  if (c.vector.sell) align_chunks(layer->chunk, slice);
-  std::vector<std::uint16_t> places;
-  if ((v.sparse && !q.linear) || in_place(q)) places = panel_places(q, v.tile(), v.lanes, c.kc);
-  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
-                            : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
-  if (c.vector.sell) layer->weights = interleave_rows(*layer->weights, slice);
-  q.w = layer->weights->view;
-  if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
-  q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;
-  q.chunk = layer->chunk.data();
-
-  Step step;
-  step.fn = q.linear ? linear_run : conv_run;
-  step.tasks = q.linear ? linear_tasks : conv_tasks;
-  step.scratch_bytes = panel_scratch_bytes(q, v);
-  step.info.kernel = kernel;
-  if (!q.linear) step.info.layout = layout_name(q.layout);
-  step.info.packed_bytes = layer->weights->bytes() + layer->bias.size() * sizeof(float);
-  step.params = std::move(layer);
-  return step;
-}
-
 // Layers with equal keys are timed once: the same shapes, and counts of nonzero blocks within about 2 %.
 std::string problem_key(const MatrixProblem& q, std::int64_t nnz, const BlockCounts& blocks, std::int64_t rows) {
   const auto bucket = [](std::int64_t n) { return std::lround(std::log1p(static_cast<double>(n)) * 50); };
@@ -246,9 +105,67 @@ std::vector<float> side_by_side(const float* w, std::int32_t K, const float* v, 
   return out;
 }
 
+// What may become a layer's step, best first by the cost models.
+struct Rivals {
+  std::vector<Candidate> panels;
+  std::vector<WinogradCandidate> winograd;
+};
+
+Rivals find_rivals(const MatrixLayer& layer, const BlockCounts& blocks, std::int64_t rows) {
+  const LowerContext& context = layer.context;
+  const MatrixProblem& q = layer.problem;
+  Rivals out;
+  out.panels = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
+  if (q.linear) {
+    out.panels = rank_linear(std::move(out.panels), q, blocks, vector_candidates(context.isa), rows, context.kernel);
+    return out;
+  }
+  if (out.panels.front().variant.name != context.kernel) out.winograd = winograd_candidates(context, layer.node);
+  if (!out.winograd.empty() && context.kernel == out.winograd.front().name) out.panels.clear();
+  return out;
+}
+
+// The one chosen for an earlier layer of the same problem, if it is a candidate here, too.
+Step build_chosen(const MatrixLayer& layer, const Rivals& rivals, const Tuner::Choice& choice) {
+  for (const WinogradCandidate& c : rivals.winograd) {
+    if (choice.kernel == c.name) return lower_winograd(layer.context, layer.node, c.kernel);
+  }
+  for (const Candidate& c : rivals.panels) {
+    const bool same_tiles = choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout;
+    if (choice.kernel == c.variant.name && same_tiles && choice.vector == c.vector.fn) return layer.build(c);
+  }
+  return {};
+}
+
+// Times those that are worth it, while there is time.
+void compete(const MatrixLayer& layer, const Rivals& rivals, Contest& contest) {
+  const double panels = rivals.panels.empty() ? 1e300 : rivals.panels.front().cycles,
+               winograd = rivals.winograd.empty() ? 1e300 : rivals.winograd.front().cycles;
+  for (const WinogradCandidate& c : rivals.winograd) {
+    if (c.cycles > kBeaten * std::min(panels, winograd) || !contest.time_left()) break;
+    contest.enter(lower_winograd(layer.context, layer.node, c.kernel), {c.name, {}}, false);
+  }
+  std::size_t sparse = 0, dense = 0;
+  for (const Candidate& c : rivals.panels) {
+    std::size_t& count = c.variant.sparse ? sparse : dense;
+    if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
+    if (c.cycles > kHopeless * panels || c.cycles > kBeaten * winograd || !contest.time_left()) break;
+    ++count;
+    contest.enter(layer.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn}, c.variant.sparse);
+    if (layer.problem.linear && count >= kTimedLinear) break;
+  }
+}
+
+// The cost models' choice.
+Step build_likely(const MatrixLayer& layer, const Rivals& rivals) {
+  const bool by_winograd = !rivals.winograd.empty() &&
+                           (rivals.panels.empty() || rivals.winograd.front().cycles < rivals.panels.front().cycles);
+  return by_winograd ? lower_winograd(layer.context, layer.node, rivals.winograd.front().kernel)
+                     : layer.build(rivals.panels.front());
+}
+
 Step choose_and_build(const LowerContext& context, const Node& node, MatrixProblem q, std::int64_t inner) {
-  const Value& weight = context.graph.values[node.inputs[1]];
-  const float* w = weight.data.get();
+  const float* w = context.graph.values[node.inputs[1]].data.get();
   set_epilogue(q, node);
   MatrixProblem more{};
   std::vector<float> both;
@@ -260,69 +177,36 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
     q.more = &more;
     q.has_residual = false;
   }
-  Builder builder{context, node, w, q, inner};
+  const MatrixLayer layer{context, node, w, q, inner};
   const BlockCounts blocks = count_block_shapes(w, q, context.isa);
   const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
-  std::vector<Candidate> ranked = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
-  if (q.linear) {
-    ranked = rank_linear(std::move(ranked), q, blocks, vector_candidates(context.isa), rows, context.kernel);
-  }
-
-  std::vector<WinogradCandidate> winograd;
-  if (!q.linear && ranked.front().variant.name != context.kernel) winograd = winograd_candidates(context, node);
-  const bool only_winograd = !winograd.empty() && context.kernel == winograd.front().name;
-  if (only_winograd) ranked.clear();
-
-  const auto sample = [](const Value& v) { return static_cast<std::size_t>(v.size()); };
-  const std::size_t in_floats =
-      static_cast<std::size_t>(context.batch) *
-      std::max({sample(context.graph.values[node.inputs[0]]), sample(context.graph.values[node.output]),
-                static_cast<std::size_t>(more.C) * more.H * more.W});
-  const std::size_t out_floats = static_cast<std::size_t>(context.batch) * sample(context.graph.values[node.output]);
+  const Rivals rivals = find_rivals(layer, blocks, rows);
 
   Step best;
   std::string why = "cost model";
-  const std::string key = problem_key(q, nnz, blocks, rows);
-  if (context.tuner && context.tuner->remembered.count(key)) {
-    const Tuner::Choice& choice = context.tuner->remembered.at(key);
-    for (const Candidate& c : ranked) {
-      const bool same_tiles = choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout;
-      if (choice.kernel == c.variant.name && same_tiles && choice.vector == c.vector.fn) best = builder.build(c);
+  if (context.tuner) {
+    const std::string key = problem_key(q, nnz, blocks, rows);
+    const auto known = context.tuner->remembered.find(key);
+    if (known != context.tuner->remembered.end()) {
+      best = build_chosen(layer, rivals, known->second);
+      why = known->second.why;
     }
-    for (const WinogradCandidate& c : winograd) {
-      if (choice.kernel == c.name) best = lower_winograd(context, node, c.kernel);
-    }
-    why = choice.why;
-  }
-  if (!best.fn && context.tuner && ranked.size() + winograd.size() > 1) {
-    Contest contest(*context.tuner, context.batch, in_floats, out_floats);
-    const double least =
-        std::min(ranked.empty() ? 1e300 : ranked.front().cycles, winograd.empty() ? 1e300 : winograd.front().cycles);
-    for (const WinogradCandidate& c : winograd) {
-      if (c.cycles > kBeaten * least || !contest.time_left()) break;
-      contest.enter(lower_winograd(context, node, c.kernel), {c.name, {}}, false);
-    }
-    std::size_t sparse = 0, dense = 0;
-    for (const Candidate& c : ranked) {
-      std::size_t& count = c.variant.sparse ? sparse : dense;
-      if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
-      if (c.cycles > kHopeless * ranked.front().cycles || !contest.time_left()) break;
-      if (!winograd.empty() && c.cycles > kBeaten * winograd.front().cycles) break;
-      ++count;
-      contest.enter(builder.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn}, c.variant.sparse);
-      if (q.linear && count >= 3) break;
-    }
-    if (contest.best.fn) {
-      best = std::move(contest.best);
-      why = contest.choice.why;
-      context.tuner->remembered.emplace(key, std::move(contest.choice));
+    if (!best.fn && rivals.panels.size() + rivals.winograd.size() > 1) {
+      const auto floats = [&](ValueId v) { return static_cast<std::size_t>(context.graph.values[v].size()); };
+      const std::size_t out = floats(node.output), batch = static_cast<std::size_t>(context.batch);
+      const std::size_t in =
+          std::max({floats(node.inputs[0]), out, static_cast<std::size_t>(more.C) * more.H * more.W});
+      Contest contest(*context.tuner, context.batch, batch * in, batch * out);
+      compete(layer, rivals, contest);
+      if (contest.best.fn) {
+        best = std::move(contest.best);
+        why = contest.choice.why;
+        context.tuner->remembered.emplace(key, std::move(contest.choice));
+      }
     }
   }
-  if (!best.fn && !winograd.empty() && (only_winograd || winograd.front().cycles < ranked.front().cycles)) {
-    best = lower_winograd(context, node, winograd.front().kernel);
-  }
-  if (!best.fn) best = builder.build(ranked.front());
-  for (const WinogradCandidate& c : winograd) {
+  if (!best.fn) best = build_likely(layer, rivals);
+  for (const WinogradCandidate& c : rivals.winograd) {
     const bool free = context.kernel.empty() || context.kernel == c.name;
     if (context.pool && free && best.info.kernel == c.name) {
       join_max_pool(context, node, *context.pool, c.kernel, best);

@@ -1,7 +1,6 @@
 #include "plan/plan.h"
 
 #include <algorithm>
-#include <set>
 #include <string>
 
 #include "base/buffer.h"
@@ -44,13 +43,11 @@ class Constants {
     }
   }
 
-  void release() { dense_.clear(); }
-
  private:
   Graph& graph_;
   std::vector<int> last_;  // by value, the last node that reads it
-  std::vector<AlignedBuffer>
-      dense_;  // by input of a node: used again and again, as fresh pages cost as much as to fill
+  // By input of a node: used again and again, as fresh pages cost as much as to fill.
+  std::vector<AlignedBuffer> dense_;
 };
 
 // Reshape and Identity move no data: their output is their input's memory.
