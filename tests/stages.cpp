@@ -170,12 +170,13 @@ void weights_are_shared() {
       g.add_node(Op::MaxPool, {x}, {{"kernel", two}, {"stride", two}, {"padding", none}, {"dilation", one}});
   const ValueId flat = g.add_node(Op::Reshape, {pooled}, {{"shape", std::vector<std::int64_t>{0, 1024}}});
   g.set_output(g.add_node(Op::Linear, {flat, g.add_constant("w", {100, 1024}, std::vector<float>(102400, 1))}));
-  const std::vector<Stage> stages = plan_stages(g, aliases(g), 6000, 1);
-  CHECK(stages.size() == 3);  // not one image, one, and as many as weigh what the weights do
+  const std::vector<Stage> stages = plan_stages(g, aliases(g), 9000, 1);
+  CHECK(stages.size() == 3);  // not one image, two, and as many as weigh what the weights do
   CHECK(stages[0].end == 1 && stages[0].images == 1);
-  CHECK(stages[1].end == 2 && stages[1].images == 1);
+  CHECK(stages[1].end == 2 && stages[1].images == 2);
   CHECK(stages[2].end == 3 && stages[2].images == 409600 / (4096 + 400));
-  CHECK(plan_stages(g, aliases(g), 6000, 4)[0].images == 4);
+  CHECK(plan_stages(g, aliases(g), 9000, 4)[0].images == 4);
+  CHECK(plan_stages(g, aliases(g), 6000, 1).size() == 1);  // what would be kept is more than half
 }
 
 }  // namespace

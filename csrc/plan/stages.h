@@ -3,7 +3,8 @@
 // All images at once, every activation is written to memory and read again (ResNet-50, batch 8: 0.82 of batch 1's
 // throughput). One by one, each brings all weights, and the last layers' activations take the place of the first ones'.
 // So the network is cut into stages where what is live shrinks: each runs as many images at a time as fit, and all of
-// them before the next stage begins. What passes from stage to stage is kept for all images, the rest for one turn.
+// them before the next stage begins. What passes from stage to stage is kept for all images, the rest for one turn; a
+// cut waits for a place where that is half of the caches at most.
 #pragma once
 
 #include <cstddef>
