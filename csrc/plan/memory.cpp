@@ -52,17 +52,17 @@ std::int64_t MemoryPlan::group(std::int64_t batch) const {
 
 std::size_t MemoryPlan::arena_bytes(std::int64_t batch) const {
   const std::int64_t together = group(batch);
-  std::size_t passing = 0;
+  std::size_t turn = 0;
   for (std::size_t s = 0; s < stages.size(); ++s) {
-    passing = std::max(passing, passing_bytes[s] * static_cast<std::size_t>(std::min(together, stages[s].images)));
+    turn = std::max(turn, turn_bytes[s] * static_cast<std::size_t>(std::min(together, stages[s].images)));
   }
-  return kept_bytes * static_cast<std::size_t>(together) + passing;
+  return kept_bytes * static_cast<std::size_t>(together) + turn;
 }
 
 std::size_t MemoryPlan::arena_offset(ValueId v, const Turn& turn) const {
   const Place& p = place[v];
   const auto group = static_cast<std::size_t>(turn.group_size);
-  if (p.kind == Place::passing) return kept_bytes * group + p.offset * static_cast<std::size_t>(turn.room);
+  if (p.kind == Place::turn) return kept_bytes * group + p.offset * static_cast<std::size_t>(turn.room);
   return p.offset * group + static_cast<std::size_t>((turn.first - turn.group_first) * p.floats) * sizeof(float);
 }
 
@@ -102,7 +102,7 @@ MemoryPlan plan_memory(const Graph& graph, const std::vector<Step>& steps, const
   for (int s = 0; s < static_cast<int>(steps.size()); ++s) {
     const ValueId out = alias[steps[s].out];
     if (plan.place[out].kind == Place::none) {
-      plan.place[out].kind = Place::passing;
+      plan.place[out].kind = Place::turn;
       index[out] = overwritten(s);
       if (index[out] < 0) {
         index[out] = static_cast<int>(lives.size());
@@ -116,12 +116,12 @@ MemoryPlan plan_memory(const Graph& graph, const std::vector<Step>& steps, const
   }
   std::vector<int> stage_of;
   for (std::size_t s = 0; s < plan.stages.size(); ++s) stage_of.resize(plan.stages[s].end, static_cast<int>(s));
-  std::vector<std::vector<Life*>> passing(plan.stages.size());
+  std::vector<std::vector<Life*>> turns(plan.stages.size());
   std::vector<Life*> kept;
   for (Life& life : lives) {
     const int first = stage_of[life.first], last = stage_of[life.last];
     if (first == last) {
-      passing[first].push_back(&life);
+      turns[first].push_back(&life);
     } else {
       life.first = first, life.last = last;  // stages, as in one some images are ahead of others
       life.kept = true;
@@ -129,7 +129,7 @@ MemoryPlan plan_memory(const Graph& graph, const std::vector<Step>& steps, const
     }
   }
   plan.kept_bytes = place_greedy(kept);
-  for (const std::vector<Life*>& p : passing) plan.passing_bytes.push_back(place_greedy(p));
+  for (const std::vector<Life*>& p : turns) plan.turn_bytes.push_back(place_greedy(p));
   for (ValueId v = 0; v < static_cast<ValueId>(alias.size()); ++v) {
     plan.place[v].floats = graph.values[v].size();
     if (index[v] < 0) continue;

@@ -11,10 +11,10 @@
 
 namespace sn {
 
-// The arena holds what passes between stages, of all images of a group, and then what a stage needs, of the images that
-// it runs at a time; n of them at n times the offset for one.
+// The arena holds what is kept from one stage for another, of all images of a group, and then what lives for a turn of
+// a stage, of the images that it runs at a time; n of them at n times the offset for one.
 struct Place {
-  enum Kind { none, input, output, kept, passing } kind = none;
+  enum Kind { none, input, output, kept, turn } kind = none;
   std::size_t index = 0;    // which input or output
   std::size_t offset = 0;   // bytes, for one image
   std::int64_t floats = 0;  // of an image
@@ -30,8 +30,8 @@ struct Turn {
 struct MemoryPlan {
   std::vector<Place> place;  // by value
   std::vector<Stage> stages;
-  std::size_t kept_bytes = 0;              // of an image, as all that follow
-  std::vector<std::size_t> passing_bytes;  // by stage
+  std::size_t kept_bytes = 0;           // of an image, as all that follow
+  std::vector<std::size_t> turn_bytes;  // by stage
   struct Copy {
     ValueId from;
     std::size_t output;
