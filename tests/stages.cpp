@@ -52,15 +52,6 @@ Graph random_graph(std::mt19937& random, std::int64_t side) {
   return g;
 }
 
-std::vector<ValueId> aliases(const Graph& g) {
-  std::vector<ValueId> alias(g.values.size());
-  for (ValueId v = 0; v < static_cast<ValueId>(alias.size()); ++v) alias[v] = v;
-  for (const Node& node : g.nodes) {
-    if (node.op == Op::Reshape) alias[node.output] = alias[node.inputs[0]];
-  }
-  return alias;
-}
-
 // A step a node; element-wise ones may write over any operand.
 std::vector<Step> steps_of(const Graph& g, const std::vector<ValueId>& alias, std::vector<Stage>& stages) {
   std::vector<Step> steps;
@@ -131,7 +122,7 @@ std::int64_t images_never_meet(int graphs, std::int64_t side, std::vector<std::s
   std::int64_t groups = 0;
   for (int seed = 0; seed < graphs; ++seed) {
     const Graph g = random_graph(random, side);
-    const std::vector<ValueId> alias = aliases(g);
+    const std::vector<ValueId> alias = find_aliases(g);
     for (const std::size_t bytes : caches) {
       std::vector<Stage> stages = plan_stages(g, alias, bytes, 1 + seed % 3);
       CHECK(stages.back().end == g.nodes.size());
@@ -170,13 +161,13 @@ void weights_are_shared() {
       g.add_node(Op::MaxPool, {x}, {{"kernel", two}, {"stride", two}, {"padding", none}, {"dilation", one}});
   const ValueId flat = g.add_node(Op::Reshape, {pooled}, {{"shape", std::vector<std::int64_t>{0, 1024}}});
   g.set_output(g.add_node(Op::Linear, {flat, g.add_constant("w", {100, 1024}, std::vector<float>(102400, 1))}));
-  const std::vector<Stage> stages = plan_stages(g, aliases(g), 9000, 1);
+  const std::vector<Stage> stages = plan_stages(g, find_aliases(g), 9000, 1);
   CHECK(stages.size() == 3);  // not one image, two, and as many as weigh what the weights do
   CHECK(stages[0].end == 1 && stages[0].images == 1);
   CHECK(stages[1].end == 2 && stages[1].images == 2);
   CHECK(stages[2].end == 3 && stages[2].images == 409600 / (4096 + 400));
-  CHECK(plan_stages(g, aliases(g), 9000, 4)[0].images == 4);
-  CHECK(plan_stages(g, aliases(g), 6000, 1).size() == 1);  // what would be kept is more than half
+  CHECK(plan_stages(g, find_aliases(g), 9000, 4)[0].images == 4);
+  CHECK(plan_stages(g, find_aliases(g), 6000, 1).size() == 1);  // what would be kept is more than half
 }
 
 }  // namespace

@@ -60,8 +60,10 @@ struct MemoryPlan {
   }
 };
 
-// `stages`: of steps. `alias[v]`: the value whose memory v is (v itself but for reshapes). Lifetimes come from the
-// order of the steps.
+// By value, the one whose memory it is: itself, but for Reshape and Identity, which move no data.
+std::vector<ValueId> find_aliases(const Graph& graph);
+
+// `stages`: of steps. `alias`: find_aliases'. Lifetimes come from the order of the steps.
 MemoryPlan plan_memory(const Graph& graph, const std::vector<Step>& steps, const std::vector<ValueId>& alias,
                        std::vector<Stage> stages);
 

@@ -50,16 +50,6 @@ class Constants {
   std::vector<AlignedBuffer> dense_;
 };
 
-// Reshape and Identity move no data: their output is their input's memory.
-std::vector<ValueId> find_aliases(const Graph& graph) {
-  std::vector<ValueId> alias(graph.values.size());
-  for (ValueId v = 0; v < static_cast<ValueId>(alias.size()); ++v) alias[v] = v;
-  for (const Node& node : graph.nodes) {
-    if (node.op == Op::Reshape || node.op == Op::Identity) alias[node.output] = alias[node.inputs[0]];
-  }
-  return alias;
-}
-
 // Nodes that another node's step does, too.
 class Joins {
  public:
