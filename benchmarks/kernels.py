@@ -43,9 +43,10 @@ class Measured:
     intensity: float  # useful FLOPs a byte that has to travel
 
 
-def run_layer(layer: Layer, zeros: float, isa: str, seconds: float) -> list[Measured]:
-    """Each kernel that takes the layer, fastest first."""
+def run_layer(layer: Layer, zeros: float, isa: str, seconds: float, fp16: bool = False) -> list[Measured]:
+    """Each kernel that takes the layer, fastest first; ``fp16`` as in `Graph.save`."""
     graph, x = layer.build(zeros)
+    graph = _core.load_bytes(_core.save_bytes(graph, fp16=fp16))
     chosen = sn.compile(graph, isa=isa)
     engines = {chosen.steps[0].kernel: chosen}
     for row in _core.kernels():
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--layers", default="short", help=f"of {', '.join(SETS)}; comma-separated")
     parser.add_argument("--sparsity", default="90", help="percent of zeros, comma-separated")
     parser.add_argument("--isa", default=_core.best_isa(), help="instruction set")
+    parser.add_argument("--fp16", action="store_true", help="weights rounded to half floats, which some kernels take")
     parser.add_argument("--top", type=int, default=3, help="kernels to show for each layer (default 3)")
     parser.add_argument("--seconds", type=float, default=1.5, help="of timing for each layer")
     parser.add_argument("--json", type=Path, help="write every measurement here")
@@ -88,7 +90,7 @@ def main() -> None:
     for zeros in (float(share) / 100 for share in args.sparsity.split(",")):
         for layer in (layer for name in args.layers.split(",") for layer in SETS[name]):
             with out.status(f"{layer}, {zeros:.0%} zeros"):
-                measured = run_layer(layer, zeros, args.isa, args.seconds)
+                measured = run_layer(layer, zeros, args.isa, args.seconds, args.fp16)
             everything += measured
             rows += [_row(m, machine, first=i == 0) for i, m in enumerate(measured[: args.top])]
             rows += [_row(m, machine, first=False) for m in measured[args.top :] if m.tuned]

@@ -10,8 +10,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "check.h"
-#include "io/half.h"
 #include "io/snet.h"
 #include "snet_victim.h"
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import sparsenet as sn
-from sparsenet import _core
+from sparsenet import _core, reference
 from sparsenet.errors import FileFormatError, GraphError, InvalidArgumentError, SparsenetError, SparsenetIOError
 
 
@@ -137,6 +137,27 @@ def test_fp16_rounds_to_nearest_even_and_leaves_vectors_alone():
     # A weight that rounds to -0.0 keeps its sign, as NumPy's does.
     assert back.constant("w").tobytes() == want.tobytes()
     assert back.constant("b").tobytes() == bias.tobytes()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (4, 1), (1, 4)])
+@pytest.mark.parametrize("zeros", [0.0, 0.8])
+def test_weights_saved_as_half_floats_run_as_such(rows: int, columns: int, zeros: float) -> None:
+    rng = np.random.default_rng(4)
+    blocks = rng.random((120 // rows, 400 // columns)) >= zeros
+    weight = rng.standard_normal((120, 400)).astype(np.float32) * blocks.repeat(rows, 0).repeat(columns, 1)
+    graph = linear(weight, random_sparse((120,), 1, 5))
+    back = _core.load_bytes(_core.save_bytes(graph, fp16=True))
+    x = rng.standard_normal((9, 400)).astype(np.float32)
+
+    def kernel(graph: sn.Graph, **options: int) -> str:
+        return sn.compile(graph, tune=False, **options).steps[0].kernel
+
+    halves = sn.compile(back, tune=False)
+    assert "f16" in halves.steps[0].kernel or _core.best_isa() == "scalar"
+    assert "f16" not in kernel(graph) and "f16" not in kernel(back, batch=9)
+    for inputs in (x[:1], x):  # packed for one sample, run with one and with more than vector kernels take
+        reference.assert_close(halves(inputs), back, {"x": inputs})
+    assert halves.steps[0].packed_bytes < 0.8 * sn.compile(graph, tune=False).steps[0].packed_bytes
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,20 @@ IsaMask compiled_isas() {
   return mask;
 }
 
+#if defined(__x86_64__)
+// Every CPU with AVX2 has it; compilers know its name late.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 // What CPU and OS support; the compiler's run time also checks XCR0 for the wide registers.
 IsaMask cpu_isas() {
   IsaMask mask = isa_bit(Isa::scalar);
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) mask |= isa_bit(Isa::avx2);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) mask |= isa_bit(Isa::avx2);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
     mask |= isa_bit(Isa::avx512);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "io/half.h"
+#include "base/half.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the .snet reader and writer assume a little-endian machine"

@@ -31,7 +31,11 @@ constexpr double kHalos = 8;  // a strip so many times as long as what it shares
 // Strides that panels slide at; a file may claim any, and slide_floats goes through them one by one.
 constexpr int kSlideStride = 8;
 
-// The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1.
+// Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machines of docs/performance.md.
+constexpr double kMemoryBytes = 4.5;
+
+// The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1. Where panels
+// serve, theirs decide: VGG-16's layers at batch 32 are 1.06 (4x1 blocks) to 1.34 times (1x4) as fast with 512.
 constexpr int kLinearBlock = 4096;
 
 // `far`: the share of the panel that L1 does not hold. `split`: the share of its vectors that cross a cache line.
@@ -48,7 +52,7 @@ double fma_bound(const PanelVariant& v, double far, double split) {
 
 // A panel row, in a layer with a window its share of the strip included.
 double copy_cycles(const MatrixProblem& q, int tile, int r) {
-  if (q.flat || q.linear) return r * 1.0;
+  if (q.flat) return r * 1.0;
   const double pixels = static_cast<double>(q.strip) * tile;
   const double vector = q.SW <= 2 ? 1.5 * q.SW : 16.0;  // by shuffles up to stride 2, then one by one
   const double strip = (pixels / q.pitch * kRunCycles * q.SH + r * q.strip * vector) / q.strip *
@@ -69,18 +73,53 @@ double seen_floats(const MatrixProblem& q, int tile) {
 }
 
 // Tiles, the last one perhaps narrower (kernels/panel): where vectors run in halves, down to half of one.
-double tile_count(const MatrixProblem& q, const PanelVariant& v, std::int64_t pixels) {
+double tile_count(const PanelVariant& v, std::int64_t pixels) {
   const std::int64_t tile = v.tile(), whole = (pixels + tile - 1) / tile;
-  if (q.linear) return static_cast<double>(whole);
   const std::int64_t part = v.lanes / vector_passes(v.lanes), vectors = v.r - narrowest_tile(v.br, v.r);
   const std::int64_t most = vectors * v.lanes + v.lanes - part;
   const std::int64_t spare = std::min(whole * tile - pixels, most) / part * part;
   return static_cast<double>(whole) - static_cast<double>(spare) / static_cast<double>(tile);
 }
 
+// A column of a dense row block.
+double dense_bound(const PanelVariant& v, double far, double split) {
+  const double issue = vector_passes(v.lanes) / 2.0;
+  return std::max({issue * v.br * v.r, issue * (v.br + v.r * (1 + split)), 4.0}) + split * far * kFarLoad * v.r;
+}
+
+// Of a panel row of a fully connected layer: whole cache lines.
+double used_lanes(const PanelVariant& v, std::int64_t samples) {
+  constexpr std::int64_t line = kMaxLanes;
+  return static_cast<double>(std::min<std::int64_t>(v.tile(), (samples + line - 1) / line * line));
+}
+
+// One tile of a fully connected layer, n samples in as few vectors as its kernel can take. Its weights come once a
+// tile.
+double linear_model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::int64_t n) {
+  PanelVariant used = v;
+  used.r = static_cast<std::int32_t>((n + v.lanes - 1) / v.lanes);
+  used.r = std::max(used.r, narrowest_tile(v.br, v.r));
+  if (used.r == 1 && n <= v.lanes / vector_passes(v.lanes)) used.lanes /= vector_passes(v.lanes);
+  const double row_blocks = (q.M + v.br - 1) / v.br, k_blocks = (q.K + q.w.kc - 1) / q.w.kc;
+  const double panel = q.w.kc * used_lanes(v, n) * sizeof(float);
+  const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
+  const double sums = row_blocks * v.br * used.r * (2 * k_blocks - 1) * kSumCycles;
+  const double compute =
+      v.sparse ? static_cast<double>(blocks) * fma_bound(used, far, 0) : row_blocks * q.K * dense_bound(used, far, 0);
+  const double multiply = std::max(compute + sums, memory_cycles(q, v, blocks, sizeof(float)));
+  return row_blocks * k_blocks * kSegmentCycles + multiply + static_cast<double>(q.K) * static_cast<double>(n);
+}
+
+// A sample's cycles.
 double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::int64_t batch) {
-  const std::int64_t pixels = q.linear ? batch : pixel_count(q);
-  const double tiles = tile_count(q, v, pixels);
+  const double slack = v.sparse ? kSparseSlack : 1.0;
+  if (q.linear) {
+    const std::int64_t tile = v.tile(), rest = batch % tile;
+    const double whole = batch < tile ? 0.0 : static_cast<double>(batch / tile) * linear_model(q, v, blocks, tile);
+    return slack * (whole + (rest > 0 ? linear_model(q, v, blocks, rest) : 0.0)) / static_cast<double>(batch);
+  }
+  const std::int64_t pixels = pixel_count(q);
+  const double tiles = tile_count(v, pixels);
   const double row_blocks = std::ceil(static_cast<double>(q.M) / v.br) * q.groups;
   const double k_blocks = std::ceil(static_cast<double>(q.K) / q.w.kc);
   const double pack = q.K * copy_cycles(q, v.tile(), v.r) * q.groups;
@@ -91,19 +130,11 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
   // All columns of the window but the first; a line holds kMaxLanes floats.
   const double split = q.layout == Layout::padded ? kSplitLoad * (q.KW - 1.0) / q.KW * v.lanes / kMaxLanes : 0.0;
   const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
-  const double parts = !q.flat && !q.linear && q.pitch != q.OW ? v.br * v.r * kPartCycles : 0.0;
+  const double parts = !q.flat && q.pitch != q.OW ? v.br * v.r * kPartCycles : 0.0;
   const double segments = std::ceil(static_cast<double>(pixels) / v.tile()) * row_blocks * k_blocks;
-  double multiply = row_blocks * (sums + parts);
-  if (v.sparse) {
-    multiply += static_cast<double>(blocks) * fma_bound(v, far, split);
-  } else {
-    const double issue = vector_passes(v.lanes) / 2.0;
-    const double step = std::max({issue * v.br * v.r, issue * (v.br + v.r * (1 + split)), 4.0});
-    multiply += row_blocks * q.K * (step + split * far * kFarLoad * v.r);
-  }
-  const double slack = v.sparse ? kSparseSlack : 1.0;
-  return slack * (segments * kSegmentCycles + tiles * (multiply + pack)) /
-         (q.linear ? static_cast<double>(batch) : 1.0);
+  const double multiply =
+      v.sparse ? static_cast<double>(blocks) * fma_bound(v, far, split) : row_blocks * q.K * dense_bound(v, far, split);
+  return slack * (segments * kSegmentCycles + tiles * (row_blocks * (sums + parts) + multiply + pack));
 }
 
 // Equal k-blocks no longer than `longest`, whole column blocks.
@@ -122,7 +153,7 @@ int split_before(int C, int longest, int bc) {
 }
 
 // The k-block whose panel, or part of the strip, takes this many floats at most; 0: that of one channel takes more.
-int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
+int k_block(const MatrixProblem& q, const PanelVariant& v, double floats, std::int64_t batch) {
   const double reach = kReach * place_floats(q.layout, v.lanes);
   const int window = q.KH * q.KW;
   if (in_place(q)) {
@@ -135,9 +166,10 @@ int k_block(const MatrixProblem& q, const PanelVariant& v, double floats) {
     const int channels = static_cast<int>(floats / static_cast<double>(slide_floats(q, v.tile())));
     return channels == 0 ? 0 : split_k(q.K, channels * window, window);
   }
-  const int fits = std::clamp(static_cast<int>(floats / v.tile()), 16, kLongestBlock);
+  const int fits =
+      std::clamp(static_cast<int>(floats / (q.linear ? used_lanes(v, batch) : v.tile())), 16, kLongestBlock);
   if (q.more) return split_before(q.C, fits, v.bc);
-  return split_k(q.K, q.linear ? std::max(fits, kLinearBlock) : fits, v.bc);
+  return split_k(q.K, q.linear && batch <= kVectorBatch ? std::max(fits, kLinearBlock) : fits, v.bc);
 }
 
 // The layouts, and the ways to number pixels: a packed panel's with the gaps between their rows and without. A strip
@@ -166,6 +198,13 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
 }
 
 }  // namespace
+
+double memory_cycles(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::size_t weight) {
+  const double index = sizeof(std::uint16_t);
+  const double bytes = v.sparse ? static_cast<double>(blocks) * (index + static_cast<double>(v.br * v.bc * weight))
+                                : static_cast<double>(q.M) * q.K * static_cast<double>(weight);
+  return bytes > static_cast<double>(l2_bytes()) ? bytes / kMemoryBytes : 0.0;
+}
 
 // As many as fit a quarter of L2 beside the sums and the weights, one at least. Of a few channels, whose strips are
 // long, no more than lets places reach all of them, so that K is one k-block. With results stored as runs, 3 -> 32
@@ -230,12 +269,15 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
     // Sparse: the panel in L1, or somewhat more. A longer k-block has fewer segments, each with its
     // sums to load and store; a shorter one has faster loads. Which wins depends on density.
     const double l1 = kL1Share * static_cast<double>(l1_bytes()), l2 = kL2Share * static_cast<double>(l2_bytes());
-    for (const double cache : v.sparse ? std::vector<double>{l1, 1.7 * l1, 3.4 * l1} : std::vector<double>{l2}) {
+    std::vector<double> caches{l2};
+    if (v.sparse) caches = {l1, 1.7 * l1, 3.4 * l1};
+    if (v.sparse && q.linear) caches.push_back(l2);  // its rows are long, but those of small layers
+    for (const double cache : caches) {
       Candidate best;
       for (MatrixProblem& tiled : tilings(q, v, v.lanes < lanes)) {
         if (!layout.empty() && layout != layout_name(tiled.layout)) continue;
         const double share = tiled.layout == Layout::padded && v.sparse ? kPaddedShare : 1.0;
-        tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float));
+        tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float), batch);
         if (tiled.w.kc == 0) continue;
         const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
         if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, {}, cycles};

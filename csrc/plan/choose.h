@@ -33,6 +33,9 @@ struct BlockCounts {
 // MatrixProblem::strip for tiles of this width.
 int strip_tiles(const MatrixProblem& q, const PanelVariant& v);
 
+// Cycles that a fully connected layer's weights of so many bytes take to come from memory, once; 0 where L2 holds them.
+double memory_cycles(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::size_t weight);
+
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa);
 
 const char* layout_name(Layout layout);

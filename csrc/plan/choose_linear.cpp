@@ -6,9 +6,6 @@
 namespace sn {
 namespace {
 
-// Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machine of docs/performance.md.
-constexpr double kMemoryBytes = 4.5;
-
 // With each vector kernel that reads what they pack: CSR, interleaved rows, and the dense ones with lanes of rows.
 std::vector<Candidate> with_vector(const std::vector<Candidate>& all, const std::vector<VectorVariant>& vectors,
                                    const std::string& forced) {
@@ -42,14 +39,14 @@ std::vector<Candidate> distinct(const std::vector<Candidate>& all, Same same) {
 double vector_cycles(const Candidate& c, const MatrixProblem& q, const BlockCounts& blocks) {
   const PanelVariant& v = c.variant;
   const double entries = v.sparse ? static_cast<double>(blocks.of(v.br, v.bc)) : static_cast<double>(q.M) * q.K;
-  const double bytes = entries * (v.sparse ? 2.0 + 4.0 * v.br * v.bc : 4.0);
   double compute = entries * 2.0 / v.lanes;
   if (c.vector.sell) {
     compute = entries * 0.9 + q.M * 2.0;
   } else if (v.sparse) {
     compute = entries * (v.br * v.bc == 1 ? 1.0 : 1.5) + q.M * 12.0 / v.br;
   }
-  return std::max(compute, bytes > static_cast<double>(l2_bytes()) ? bytes / kMemoryBytes : 0.0);
+  const std::size_t weight = c.vector.f16 ? sizeof(std::uint16_t) : sizeof(float);
+  return std::max(compute, memory_cycles(q, v, blocks.of(v.br, v.bc), weight));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/panel/pack.h"
 #include "plan/choose.h"
 #include "plan/lower.h"
 #include "plan/matrix_step.h"
@@ -117,7 +118,16 @@ Rivals find_rivals(const MatrixLayer& layer, const BlockCounts& blocks, std::int
   Rivals out;
   out.panels = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
-    out.panels = rank_linear(std::move(out.panels), q, blocks, vector_candidates(context.isa), rows, context.kernel);
+    std::vector<VectorVariant> vectors = vector_candidates(context.isa);
+    // Panel kernels have to expand half floats: VGG-16's layers at batch 8 and 32 took 1.1 to 1.5 times as long so. Nor
+    // has the scalar ISA an instruction for them: 4 to 5 times.
+    const bool fits = fit_half(layer.w, std::int64_t{q.M} * q.K),
+               half = fits && rows <= kVectorBatch && context.isa != Isa::scalar;
+    const auto unwanted = [&](const VectorVariant& v) {
+      return context.kernel == v.name ? v.f16 && !fits : v.f16 != half;
+    };
+    vectors.erase(std::remove_if(vectors.begin(), vectors.end(), unwanted), vectors.end());
+    out.panels = rank_linear(std::move(out.panels), q, blocks, vectors, rows, context.kernel);
     return out;
   }
   if (out.panels.front().variant.name != context.kernel) out.winograd = winograd_candidates(context, layer.node);

@@ -126,6 +126,7 @@ Step MatrixLayer::build(const Candidate& c) const {
   layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
                             : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
   if (c.vector.sell) layer->weights = interleave_rows(*layer->weights, slice);
+  if (c.vector.f16) store_as_half(*layer->weights);
   q.w = layer->weights->view;
   if (q.linear) q.far = layer->weights->bytes() > l2_bytes();
   q.chunks = static_cast<std::int32_t>(layer->chunk.size()) - 1;

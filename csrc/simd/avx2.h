@@ -29,6 +29,9 @@ SN_INLINE __m256i first_lanes(int n) {
 }
 
 SN_INLINE V load(const float* p) { return {_mm256_loadu_ps(p)}; }
+SN_INLINE V load_f16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
 SN_INLINE V load_once(const float* p) {  // or several FMAs load it again each
   V a = load(p);
   asm("" : "+x"(a.v));

@@ -31,6 +31,9 @@ struct M { __mmask16 m; };
 SN_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
 SN_INLINE V load(const float* p) { return {_mm512_loadu_ps(p)}; }
+SN_INLINE V load_f16(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
 SN_INLINE V load_once(const float* p) {  // or several FMAs load it again each
   V a = load(p);
   asm("" : "+v"(a.v));

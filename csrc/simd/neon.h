@@ -21,6 +21,7 @@ struct V { float32x4_t v; };
 struct M { uint32x4_t m; };
 
 SN_INLINE V load(const float* p) { return {vld1q_f32(p)}; }
+SN_INLINE V load_f16(const uint16_t* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))}; }
 SN_INLINE V load_once(const float* p) { return load(p); }
 SN_INLINE V loada(const float* p) { return {vld1q_f32(p)}; }
 SN_INLINE void store(float* p, V a) { vst1q_f32(p, a.v); }

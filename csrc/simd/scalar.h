@@ -23,6 +23,14 @@ struct V { float v; };
 struct M { bool m; };  // a mask, one flag a lane
 
 SN_INLINE V load(const float* p) { return {*p}; }
+SN_INLINE V load_f16(const uint16_t* p) {  // VL IEEE 754 binary16 numbers, none of them infinite or NaN
+  // mantissa * 2^(exponent - 25), or of denormals 2^-24, and without branches, which weights' signs would mispredict
+  const uint32_t exponent = *p >> 10 & 31, normal = exponent != 0;
+  const uint32_t scale = (exponent + 103 - normal) << 23 | (*p & 0x8000u) << 16;
+  float a;
+  memcpy(&a, &scale, sizeof a);
+  return {static_cast<float>(static_cast<int32_t>((*p & 0x3ffu) | normal << 10)) * a};
+}
 SN_INLINE V load_once(const float* p) { return load(p); }  // for several FMAs
 SN_INLINE V loada(const float* p) { return {*p}; }  // p aligned to the vector's size
 SN_INLINE void store(float* p, V a) { *p = a.v; }

@@ -16,14 +16,20 @@ struct Gemm {
         index(q.w.index),
         depth(q.K),
         count(q.K - kb * q.w.kc < q.w.kc ? q.K - kb * q.w.kc : q.w.kc),
-        step(place_floats(q.layout, VL)) {}
+        step(place_floats(q.layout, VL)),
+        far(q.linear && q.far) {}
 
   SN_INLINE int64_t row(int64_t i) const { return i; }
 
   template <bool Half, int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
     const float* w = value + i * depth * Br;
-    if (!index) {
+    if (R == 1 && far) {
+      for (int k = 0; k < count; ++k, w += Br) {
+        for (int i = 0; i < Br; i += 16) fetch_weights(w + i);
+        column<Half>(panel + int64_t{k} * T, w, acc);
+      }
+    } else if (!index) {
       for (int k = 0; k < count; ++k, w += Br) column<Half>(panel + int64_t{k} * T, w, acc);
     } else if (step == 1) {
       for (int k = 0; k < count; ++k, w += Br) column<Half>(row_at(panel, index[k]), w, acc);
@@ -39,6 +45,7 @@ struct Gemm {
   const uint16_t* index;  // of a strip
   int64_t depth;
   int count, step;
+  bool far;
 
   // acc += one column of the weights times its panel row
   template <bool Half, int W>

@@ -14,6 +14,15 @@
 namespace sn {
 namespace SN_ISA {
 
+// How far ahead of their use the weights of a fully connected layer that L2 does not hold are fetched, in bytes. On a
+// Zen 4, VGG-16's at batch 8: 1.24 (90 % zeros), 1.4 (4x1 blocks) and 1.15-1.18 times (dense) as fast; 1x4 blocks the
+// same.
+constexpr int kWeightsAhead = 2048;
+
+SN_INLINE void fetch_weights(const float* w) {
+  __builtin_prefetch(reinterpret_cast<const char*>(w) + kWeightsAhead, 0, 3);
+}
+
 // panel[k - k0][T] = x[k][p0 ...] for k in [k0, k1), W vectors: a 1x1 layer at stride 1, whose planes are rows of
 // pixels. Only the last vector may be partial.
 template <int W>
@@ -117,25 +126,26 @@ inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const
   }
 }
 
-template <bool Half, int BR, int R>
+// Sums of a row of pixels stand S vectors apart.
+template <bool Half, int S, int BR, int R>
 SN_INLINE void load_sums(V (&acc)[BR][R], const float* sum) {
 #pragma GCC unroll 16
   for (int i = 0; i < BR; ++i) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const float* from = sum + (i * R + r) * VL;
+      const float* from = sum + (i * S + r) * VL;
       acc[i][r] = !sum ? zero() : Half && r == R - 1 ? load_half(from) : loada(from);
     }
   }
 }
 
-template <bool Half, int BR, int R>
+template <bool Half, int S, int BR, int R>
 SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
 #pragma GCC unroll 16
   for (int i = 0; i < BR; ++i) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      float* to = sum + (i * R + r) * VL;
+      float* to = sum + (i * S + r) * VL;
       if (Half && r == R - 1) {
         store_half(to, acc[i][r]);
       } else {
@@ -174,9 +184,9 @@ __attribute__((noinline)) void add_rows(const Tile& t, int kb) {
   for (int64_t i = t.rb0, end = t.rb1; i < end; ++i) {
     float* sum = sums + micro.row(i) * (BR * T);
     V acc[BR][W];
-    load_sums<Half>(acc, kb == 0 ? nullptr : sum);
+    load_sums<Half, Micro::R>(acc, kb == 0 ? nullptr : sum);
     micro.template mul<Half>(i, acc);
-    store_sums<Half>(acc, sum);
+    store_sums<Half, Micro::R>(acc, sum);
   }
 }
 
@@ -198,7 +208,7 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
   for (int64_t i = t.rb0; i < end; ++i) {
     const int64_t rb = micro.row(i);
     V acc[BR][W];
-    load_sums<Half>(acc, kb == 0 ? nullptr : sums + rb * (BR * T));
+    load_sums<Half, Micro::R>(acc, kb == 0 ? nullptr : sums + rb * (BR * T));
     if (far && i + 2 < end) {
       const int64_t ahead = micro.row(i + 2) * BR * plane;
       for (int j = 0; j < BR; ++j) {
@@ -220,10 +230,10 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
         write(m0, acc[0]);
       } else {  // from a copy of them: code for each row would be a tenth of the library
         alignas(64) float copy[BR * W * VL];
-        store_sums<false>(acc, copy);
+        store_sums<false, W>(acc, copy);
         for (int64_t j = 0; j < rows; ++j) {
           V row[1][W];
-          load_sums<false>(row, copy + j * (W * VL));
+          load_sums<false, W>(row, copy + j * (W * VL));
           write(m0 + j, row[0]);
         }
       }
@@ -250,9 +260,42 @@ SN_INLINE void run_rows(const Tile& tile, int kb) {
 template <class Micro, int W>
 SN_INLINE void run_tile(const Tile& tile, int kb) {
   constexpr int kLeast = W > narrowest_tile(Micro::BR, Micro::R) ? W - 1 : W;
-  if (kLeast < W && tile.n <= kLeast * VL && !tile.q.linear) return run_tile<Micro, kLeast>(tile, kb);
-  if (kHalves && tile.n <= W * VL - VL / 2 && !tile.q.linear) return run_rows<Micro, W, kHalves>(tile, kb);
+  if (kLeast < W && tile.n <= kLeast * VL) return run_tile<Micro, kLeast>(tile, kb);
+  if (kHalves && tile.n <= W * VL - VL / 2) return run_rows<Micro, W, kHalves>(tile, kb);
   run_rows<Micro, W, false>(tile, kb);
+}
+
+// The weights of a k-block that belong to row blocks [i, next), and how many there are.
+struct Stretch {
+  int next;
+  int64_t from, n;
+};
+
+SN_INLINE Stretch stretch(const MatrixProblem& q, int kb, int i) {
+  const PackedWeights& w = q.w;
+  if (!w.start) {
+    const int k0 = kb * w.kc, depth = q.K - k0 < w.kc ? q.K - k0 : w.kc;
+    return {i + 1, (int64_t{i} * q.K + k0) * w.br, int64_t{depth} * w.br};
+  }
+  const int unit = w.count ? slice_rows(w.bc, VL) : 1, per_block = (w.row_blocks + unit - 1) / unit;
+  const uint32_t* at = w.start + int64_t{kb} * per_block + i / unit;
+  return {i + unit, int64_t{at[0]} * (w.br * w.bc), int64_t{at[1] - at[0]} * (w.br * w.bc)};
+}
+
+// run_tile of half floats.
+template <class Micro>
+__attribute__((noinline)) void run_halves(const Tile& t, int kb, float* floats) {
+  MatrixProblem q = t.q;
+  for (int i = t.rb0; i < t.rb1;) {
+    const Stretch s = stretch(q, kb, i);
+    const uint16_t* from = q.w.half + s.from;
+    for (int64_t j = 0; j < s.n; j += VL) storea(floats + j, load_f16(from + j));
+    q.w.value = floats - s.from;  // kernels count from the first weight of all
+    const int end = s.next < t.rb1 ? s.next : t.rb1;
+    run_tile<Micro, Micro::R>(
+        {q, t.args, t.strip, t.panel, t.sums, t.parted, t.image, t.g, t.p0, t.first_pixel, t.n, i, end}, kb);
+    i = end;
+  }
 }
 
 template <class Micro>
@@ -338,7 +381,7 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
       }
       // A column block may reach past K.
       for (int k = k1; k < k1 + q.w.bc - 1; ++k) zero_row(panel + static_cast<int64_t>(k - k0) * T, T);
-      run_tile<Micro, R>(tile, kb);
+      q.w.half ? run_halves<Micro>(tile, kb, lists) : run_tile<Micro, R>(tile, kb);
     }
     if (q.linear) {
       store_linear(q, sums, T, rb0, rb1, q.has_residual ? args.in[1] + p0 * q.M : nullptr, args.out + p0 * q.M, n);

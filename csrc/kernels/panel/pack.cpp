@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "base/half.h"
+
 namespace sn {
 namespace {
 
@@ -183,6 +185,7 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
                out->row.as<std::uint32_t>(),
                index,
                out->value.as<float>(),
+               nullptr,
                nullptr};
   return out;
 }
@@ -229,6 +232,27 @@ std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int unit) {
   out->view.start = start, out->view.row = out->row.as<std::uint32_t>();
   out->view.index = index, out->view.value = value, out->view.count = out->count.as<std::uint32_t>();
   return out;
+}
+
+bool fit_half(const float* w, std::int64_t n) {
+  return std::all_of(w, w + n, [](float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7fffffffu;
+    const bool normal = bits - 0x38800000u < 0x47800000u - 0x38800000u;  // 2^-14 and up, below 2^16
+    if (bits == 0 || normal) return (bits & 0x1fffu) == 0;
+    return bits < 0x38800000u && float_from_half(half_from_float(x)) == x;
+  });
+}
+
+void store_as_half(PackedMatrix& m) {
+  const std::size_t n = (m.value.size() - kOverread) / sizeof(float);
+  m.half = AlignedBuffer(n * sizeof(std::uint16_t) + kOverread);
+  auto* half = m.half.as<std::uint16_t>();
+  std::transform(m.view.value, m.view.value + n, half, half_from_float);
+  std::memset(half + n, 0, kOverread);
+  m.value = AlignedBuffer();
+  m.view.value = nullptr, m.view.half = half;
 }
 
 namespace {
@@ -287,7 +311,8 @@ std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int 
   out->index = AlignedBuffer(places.size() * sizeof(std::uint16_t));
   std::copy(places.begin(), places.end(), out->index.as<std::uint16_t>());
   const std::uint16_t* index = places.empty() ? nullptr : out->index.as<std::uint16_t>();
-  out->view = {br, 1, row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, index, out->value.as<float>(), nullptr};
+  out->view = {br,      1,      row_blocks, (K + kc - 1) / kc, kc, nullptr, nullptr, index, out->value.as<float>(),
+               nullptr, nullptr};
   return out;
 }
 

@@ -12,10 +12,12 @@ namespace sn {
 
 struct PackedMatrix {
   PackedWeights view{};
-  AlignedBuffer start, row, index, value, count;
+  AlignedBuffer start, row, index, value, count, half;
   std::int64_t entries = 0;
 
-  std::size_t bytes() const { return start.size() + row.size() + index.size() + value.size() + count.size(); }
+  std::size_t bytes() const {
+    return start.size() + row.size() + index.size() + value.size() + count.size() + half.size();
+  }
 };
 
 // w[groups][M][K], row-major. Blocks that hold a nonzero are kept whole. kc <= 65536, a multiple of bc. Segments are
@@ -27,6 +29,9 @@ std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int
 // Rows interleaved in slices of `unit` (PackedWeights::count), `m` being pack_sparse's of one group, its chunks
 // multiples of `unit`.
 std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int unit);
+// Whether each of them is a number of IEEE 754 binary16: then store_as_half, which drops the floats, changes none.
+bool fit_half(const float* w, std::int64_t n);
+void store_as_half(PackedMatrix& m);
 // PackedWeights::index of a k-block's columns, for tiles of so many pixels and vectors of so many lanes.
 std::vector<std::uint16_t> panel_places(const MatrixProblem& q, std::int64_t tile, int lanes, int kc);
 std::shared_ptr<PackedMatrix> pack_dense(const float* w, int groups, int M, int K, int br, int kc,

@@ -38,6 +38,9 @@ namespace sn {
 // k-block has whole slices, n of them: entry e of its segment i stands at start[kb * n + i / C] + e * C + i % C, if e <
 // count[kb * n * C + i]; slices are padded with zeros of column 0. Fully connected layers only; chunks begin with
 // slices.
+//
+// Weights of a fully connected layer that are all numbers of IEEE 754 binary16 may stand in `half` as such, and `value`
+// is null: they come from memory, and bytes decide.
 struct PackedWeights {
   std::int32_t br, bc;
   std::int32_t row_blocks, k_blocks, kc;
@@ -46,6 +49,7 @@ struct PackedWeights {
   const std::uint16_t* index;
   const float* value;
   const std::uint32_t* count;
+  const std::uint16_t* half;
 };
 
 // Rows of a slice: a vector of single weights, or four 1x4 blocks side by side.
@@ -246,10 +250,18 @@ static inline std::int64_t run_floats(const MatrixProblem& q, std::int64_t tile)
   return runs * static_cast<std::int64_t>(sizeof(Run) / sizeof(float)) + q.KH * static_cast<std::int64_t>(q.KW);
 }
 
+// Half floats become floats a row block or a slice of interleaved rows at a time, before a panel kernel reads them.
+static inline std::int64_t expanded_floats(const MatrixProblem& q) {
+  if (!q.w.half) return 0;
+  const std::int64_t rows = q.w.count ? slice_rows(q.w.bc, kMaxLanes) : q.w.br;
+  return rows * (q.w.kc + q.w.bc) + kMaxLanes;
+}
+
 static inline std::size_t panel_scratch_bytes(const MatrixProblem& q, const PanelVariant& v) {
   const std::int64_t tile = v.tile();
   const std::int64_t lists = run_floats(q, tile) + (q.more ? run_floats(*q.more, tile) : 0);
-  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + strip_floats(q, tile) + lists) *
+  return static_cast<std::size_t>(panel_floats(q, tile) + sums_floats(q, tile) + strip_floats(q, tile) + lists +
+                                  expanded_floats(q)) *
          sizeof(float);
 }
 

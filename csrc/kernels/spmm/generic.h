@@ -17,7 +17,8 @@ struct Spmm {
         index(q.w.index),
         value(q.w.value),
         count(nullptr),
-        step(q.linear ? T : place_floats(q.layout, VL)) {
+        step(q.linear ? T : place_floats(q.layout, VL)),
+        far(q.linear && q.far) {
     if (!q.w.count) return;
     const int64_t slices = int64_t{kb} * ((q.w.row_blocks + kSlice - 1) / kSlice);
     start = q.w.start + slices;
@@ -26,10 +27,8 @@ struct Spmm {
 
   SN_INLINE int64_t row(int64_t i) const { return rows[i]; }
 
-  // One set of accumulators is enough even where it has fewer than the eight chains that FMA latency wants: rows are
-  // independent, and with their lengths predicted the next row's work fills the gaps. Entries are counted up to zero
-  // from behind the last one, as one instruction then counts and ends the loop: where a neighbour shares the core, the
-  // number of instructions is what bounds it (docs/performance.md).
+  // Entries are counted up to zero from behind the last one, as one instruction then counts and ends the loop: where a
+  // neighbour shares the core, the number of instructions is what bounds it (docs/performance.md).
   template <bool Half, int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
     if (Br == 1 && step == T && count) return interleaved<Half>(i, acc);
@@ -37,8 +36,9 @@ struct Spmm {
     const uint16_t* to = index + end;
     const float* w = value + static_cast<int64_t>(end) * (Br * Bc);
     const int64_t first = static_cast<int64_t>(from) - end;
-    if (step == kPlace) return entries<kPlace, Half>(panel, to, w, first, acc);
-    step == 1 ? entries<1, Half>(panel, to, w, first, acc) : entries<T, Half>(panel, to, w, first, acc);
+    if (step == kPlace) return entries<kPlace, false, Half>(panel, to, w, first, acc);
+    if (step == 1) return entries<1, false, Half>(panel, to, w, first, acc);
+    far ? entries<T, true, Half>(panel, to, w, first, acc) : entries<T, false, Half>(panel, to, w, first, acc);
   }
 
  private:
@@ -50,19 +50,39 @@ struct Spmm {
   const float* value;
   const uint32_t* count;
   int step;  // floats that an index counts
+  bool far;
+
+  // One set of accumulators is enough even where it has fewer than the eight chains that FMA latency wants: rows are
+  // independent, and with their lengths predicted the next row's work fills the gaps. But not those of fully connected
+  // layers, some hundred entries each, which are what tiles of one vector or two are for.
+  template <int W, class Entry>
+  SN_INLINE static void each(int64_t e, int64_t end, int64_t step, V (&acc)[BR][W], Entry entry) {
+    if constexpr (BR == 1 && R <= 2) {
+      V other[BR][W];
+      for (V& v : other[0]) v = zero();
+      for (; e < end - step; e += 2 * step) entry(e, acc), entry(e + step, other);
+      if (e < end) entry(e, acc);
+      for (int r = 0; r < W; ++r) acc[0][r] = add(acc[0][r], other[0][r]);
+    } else {
+      for (; e != end; e += step) entry(e, acc);
+    }
+  }
 
   template <bool Half, int W>
   SN_INLINE void interleaved(int64_t i, V (&acc)[BR][W]) const {
     const int64_t from = start[i / kSlice] + i % kSlice, end = from + int64_t{count[i]} * kSlice;
-    for (int64_t e = from; e != end; e += kSlice) {
-      entry<Half>(row_at(panel, index[e] * int64_t{T}), value + e * Bc, acc);
-    }
+    each(from, end, kSlice, acc, [&](int64_t e, V(&to)[BR][W]) __attribute__((always_inline)) {
+      entry<Half>(row_at(panel, index[e] * int64_t{T}), value + e * Bc, to);
+    });
   }
 
-  template <int Step, bool Half, int W>
+  template <int Step, bool Far, bool Half, int W>
   SN_INLINE static void entries(const float* panel, const uint16_t* to, const float* w, int64_t first,
                                 V (&acc)[BR][W]) {
-    for (int64_t e = first; e != 0; ++e) entry<Half>(row_at(panel, to[e] * int64_t{Step}), w + e * (Br * Bc), acc);
+    each(first, 0, 1, acc, [&](int64_t e, V(&sums)[BR][W]) __attribute__((always_inline)) {
+      if (Far) fetch_weights(w + e * (Br * Bc));
+      entry<Half>(row_at(panel, to[e] * int64_t{Step}), w + e * (Br * Bc), sums);
+    });
   }
 
   // acc += one block of weights times its panel rows. Registers hold its Br weights beside one vector of a panel row,

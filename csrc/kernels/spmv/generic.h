@@ -21,6 +21,30 @@ SN_INLINE void fetch_ahead(const void* p, Ahead ahead) {
   ahead.l1 ? __builtin_prefetch(at, 0, 3) : __builtin_prefetch(at, 0, 2);
 }
 
+// Weights are W: float, or uint16_t for half floats.
+SN_INLINE const float* weights(const PackedWeights& w, float) {
+  return w.value;
+}
+SN_INLINE const uint16_t* weights(const PackedWeights& w, uint16_t) {
+  return w.half;
+}
+SN_INLINE V load_weights(const float* w) {
+  return load(w);
+}
+SN_INLINE V load_weights(const uint16_t* w) {
+  return load_f16(w);
+}
+// Where what lies behind the first n meets zeros; half floats are finite, and 0 times any of them is 0.
+SN_INLINE V load_weights_n(const float* w, int n) {
+  return load_n(w, n);
+}
+SN_INLINE V load_weights_n(const uint16_t* w, int) {
+  return load_f16(w);
+}
+
+template <class W>
+constexpr int kLine = 64 / sizeof(W);  // weights of a cache line
+
 // The first n lanes, zeros behind.
 SN_INLINE V first(V a, int n) {
   alignas(64) static const float lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -30,8 +54,8 @@ SN_INLINE V first(V a, int n) {
 // sums[i] = row i of n blocks of Br x 1, times x. Two accumulators: gathering takes longer than the FMAs.
 // A row's last vector reads past its end, into the next row or the padding behind the last: valid indices, whose x is
 // masked.
-template <int Br, bool Far>
-SN_INLINE void sparse_dots(const uint16_t* index, const float* w, int64_t n, const float* x, float* sums) {
+template <int Br, bool Far, class W>
+SN_INLINE void sparse_dots(const uint16_t* index, const W* w, int64_t n, const float* x, float* sums) {
   constexpr Ahead kAhead = Br == 1 ? kSingle : kBlocks;
   static_assert(Br == 1 || Br == 4, "no gather for these blocks");
   constexpr int kEntries = VL > Br ? VL / Br : 1;  // of a vector
@@ -44,19 +68,21 @@ SN_INLINE void sparse_dots(const uint16_t* index, const float* w, int64_t n, con
   for (int i = 0; i < kParts; ++i) acc[0][i] = acc[1][i] = zero();
   int64_t e = 0;
   for (; e + 2 * kEntries <= n; e += 2 * kEntries) {
-    for (int i = 0; i < 2 * kEntries * Br && Far; i += 16) fetch_ahead(w + e * Br + i, kAhead);
+    for (int i = 0; i < 2 * kEntries * Br && Far; i += kLine<W>) fetch_ahead(w + e * Br + i, kAhead);
     if (Far) fetch_ahead(index + e, kAhead);
     for (int c = 0; c < 2; ++c) {
       const int64_t at = e + c * kEntries;
-      for (int i = 0; i < kParts; ++i) acc[c][i] = fma(load(w + at * Br + i * VL), operand(at), acc[c][i]);
+      for (int i = 0; i < kParts; ++i) {
+        acc[c][i] = fma(load_weights(w + at * Br + i * VL), operand(at), acc[c][i]);
+      }
     }
   }
   for (; e + kEntries <= n; e += kEntries) {
-    for (int i = 0; i < kParts; ++i) acc[0][i] = fma(load(w + e * Br + i * VL), operand(e), acc[0][i]);
+    for (int i = 0; i < kParts; ++i) acc[0][i] = fma(load_weights(w + e * Br + i * VL), operand(e), acc[0][i]);
   }
   if (e < n) {
     const int left = static_cast<int>(n - e) * Br;
-    acc[1][0] = fma(load_n(w + e * Br, left), first(operand(e), left), acc[1][0]);
+    acc[1][0] = fma(load_weights_n(w + e * Br, left), first(operand(e), left), acc[1][0]);
   }
   if (Br == 1) {
     sums[0] = hsum(add(acc[0][0], acc[1][0]));
@@ -82,7 +108,7 @@ SN_INLINE void finish_rows(const MatrixProblem& q, const KernelArgs& args, int m
   }
 }
 
-template <int Br, bool Far>
+template <int Br, bool Far, class W>
 void spmv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1) {
   for (int kb = 0; kb < q.w.k_blocks; ++kb) {
     const uint32_t* start = q.w.start + static_cast<int64_t>(kb) * q.w.row_blocks;
@@ -91,8 +117,8 @@ void spmv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1)
       const int64_t e = start[i], m = static_cast<int64_t>(row[i]) * Br;
       for (int64_t n = 0; n < args.batch; ++n) {
         float sums[Br];
-        sparse_dots<Br, Far>(q.w.index + e, q.w.value + e * Br, start[i + 1] - e, args.in[0] + n * q.K + kb * q.w.kc,
-                             sums);
+        sparse_dots<Br, Far>(q.w.index + e, weights(q.w, W{}) + e * Br, start[i + 1] - e,
+                             args.in[0] + n * q.K + kb * q.w.kc, sums);
         float* y = args.out + n * q.M + m;
         for (int j = 0; j < Br && m + j < q.M; ++j) y[j] = kb == 0 ? sums[j] : y[j] + sums[j];
       }
@@ -100,11 +126,11 @@ void spmv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1)
   }
 }
 
-template <int Br>
+template <int Br, class W>
 void spmv_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
   const int rb0 = q.chunk[begin], rb1 = q.chunk[end];
-  q.far ? spmv_rows<Br, true>(q, args, rb0, rb1) : spmv_rows<Br, false>(q, args, rb0, rb1);
+  q.far ? spmv_rows<Br, true, W>(q, args, rb0, rb1) : spmv_rows<Br, false, W>(q, args, rb0, rb1);
   finish_rows(q, args, rb0 * Br, rb1 * Br < q.M ? rb1 * Br : q.M);
 }
 
@@ -113,9 +139,9 @@ void spmv_run(const void* params, const KernelArgs& args, int64_t begin, int64_t
 // is not 0 for every x. Where K is no multiple of Bc, `ragged`, the last block of a row may reach past x's K floats,
 // which are copied then. Which accumulator an entry goes to is not a matter of the other rows: they change with the
 // threads.
-template <int Bc, bool Far>
-SN_INLINE void sell_dots(const uint32_t* count, const uint16_t* index, const float* w, const float* x, int K,
-                         bool ragged, int rows, float* sums) {
+template <int Bc, bool Far, class W>
+SN_INLINE void sell_dots(const uint32_t* count, const uint16_t* index, const W* w, const float* x, int K, bool ragged,
+                         int rows, float* sums) {
   constexpr int kSlice = slice_rows(Bc, VL), kParts = kSlice * Bc / VL;  // vectors of an entry of all rows
   constexpr int kSets = Bc == 1 ? 1 : 2;  // two of single weights: VGG-16's layers 5-10 % slower, LeNet's 3 % faster
   constexpr Ahead kAhead = Bc == 1 ? kSingle : kBlocks;
@@ -131,11 +157,11 @@ SN_INLINE void sell_dots(const uint32_t* count, const uint16_t* index, const flo
   const int64_t most = count[0], least = count[kSlice - 1], all = ragged && least > 0 ? least - 1 : least;
   int64_t e = 0;
   for (; e + kSets <= all; e += kSets) {
-    for (int f = 0; f < kSets * kSlice * Bc && Far; f += 16) fetch_ahead(w + e * kSlice * Bc + f, kAhead);
+    for (int f = 0; f < kSets * kSlice * Bc && Far; f += kLine<W>) fetch_ahead(w + e * kSlice * Bc + f, kAhead);
     if (Far) fetch_ahead(index + e * kSlice, kAhead);
     for (int c = 0; c < kSets; ++c) {
       for (int p = 0; p < kParts; ++p) {
-        acc[c][p] = fma(load(w + (e + c) * kSlice * Bc + p * VL), operand(e + c, p), acc[c][p]);
+        acc[c][p] = fma(load_weights(w + (e + c) * kSlice * Bc + p * VL), operand(e + c, p), acc[c][p]);
       }
     }
   }
@@ -148,12 +174,12 @@ SN_INLINE void sell_dots(const uint32_t* count, const uint16_t* index, const flo
         for (int b = 0; b < Bc && column + b < K; ++b) safe[j * Bc + b] = x[column + b];
       }
       for (int p = 0; p < kParts; ++p) {
-        set[p] = fma(load(w + e * kSlice * Bc + p * VL), loada(safe + p * VL), set[p]);
+        set[p] = fma(load_weights(w + e * kSlice * Bc + p * VL), loada(safe + p * VL), set[p]);
       }
       return;
     }
     for (int p = 0; p < kParts && p * VL < left * Bc; ++p) {
-      set[p] = fma(load(w + e * kSlice * Bc + p * VL), first(operand(e, p), left * Bc - p * VL), set[p]);
+      set[p] = fma(load_weights(w + e * kSlice * Bc + p * VL), first(operand(e, p), left * Bc - p * VL), set[p]);
     }
   };
   for (; e < most; ++e) {
@@ -165,7 +191,7 @@ SN_INLINE void sell_dots(const uint32_t* count, const uint16_t* index, const flo
   }
 }
 
-template <int Bc, bool Far>
+template <int Bc, bool Far, class W>
 void sell_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1) {
   constexpr int kSlice = slice_rows(Bc, VL);
   const int64_t slices = (q.w.row_blocks + kSlice - 1) / kSlice;
@@ -178,7 +204,7 @@ void sell_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1)
       const uint32_t* row = q.w.row + int64_t{kb} * q.w.row_blocks + i;
       for (int64_t n = 0; n < args.batch; ++n) {
         alignas(64) float sums[kSlice * Bc];
-        sell_dots<Bc, Far>(q.w.count + slice * kSlice, q.w.index + from, q.w.value + from * Bc,
+        sell_dots<Bc, Far>(q.w.count + slice * kSlice, q.w.index + from, weights(q.w, W{}) + from * Bc,
                            args.in[0] + n * q.K + kb * q.w.kc, K, ragged, rows, sums);
         float* y = args.out + n * q.M;
         for (int j = 0; j < rows; ++j) {
@@ -191,20 +217,20 @@ void sell_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1)
   }
 }
 
-template <int Bc>
+template <int Bc, class W>
 void sell_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
   const int rb0 = q.chunk[begin], rb1 = q.chunk[end];
-  q.far ? sell_rows<Bc, true>(q, args, rb0, rb1) : sell_rows<Bc, false>(q, args, rb0, rb1);
+  q.far ? sell_rows<Bc, true, W>(q, args, rb0, rb1) : sell_rows<Bc, false, W>(q, args, rb0, rb1);
   finish_rows(q, args, rb0, rb1);
 }
 
 // y[n][..] of `Blocks` row blocks, whose streams of weights are read side by side.
-template <int BR, int Blocks, bool Far>
-SN_INLINE void dense_dots(const MatrixProblem& q, const float* rows, const float* x, int m, float* y) {
+template <int BR, int Blocks, bool Far, class W>
+SN_INLINE void dense_dots(const MatrixProblem& q, const W* rows, const float* x, int m, float* y) {
   constexpr int kVectors = BR / VL, kChains = Blocks < 4 ? 4 / Blocks : 1;  // of k, k+1, ...: an FMA takes four cycles
   const int64_t next = static_cast<int64_t>(q.K) * BR;
-  const float* w = rows;
+  const W* w = rows;
   V acc[kChains][Blocks][kVectors];
   for (int c = 0; c < kChains; ++c) {
     for (int b = 0; b < Blocks; ++b) {
@@ -218,10 +244,10 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const float* rows, const float
       const V xk = set1(x[k + c]);
 #pragma GCC unroll 4
       for (int b = 0; b < Blocks; ++b) {
-        if (Far && c * BR % 16 == 0) fetch_ahead(w + b * next + c * BR, kDense);
+        if (Far && c * BR % kLine<W> == 0) fetch_ahead(w + b * next + c * BR, kDense);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          acc[c][b][v] = fma(xk, load(w + b * next + c * BR + v * VL), acc[c][b][v]);
+          acc[c][b][v] = fma(xk, load_weights(w + b * next + c * BR + v * VL), acc[c][b][v]);
         }
       }
     }
@@ -229,7 +255,7 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const float* rows, const float
   for (; k < q.K; ++k, w += BR) {
     const V xk = set1(x[k]);
     for (int b = 0; b < Blocks; ++b) {
-      for (int v = 0; v < kVectors; ++v) acc[0][b][v] = fma(xk, load(w + b * next + v * VL), acc[0][b][v]);
+      for (int v = 0; v < kVectors; ++v) acc[0][b][v] = fma(xk, load_weights(w + b * next + v * VL), acc[0][b][v]);
     }
   }
   for (int b = 0; b < Blocks; ++b) {
@@ -241,11 +267,11 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const float* rows, const float
   }
 }
 
-template <int BR, bool Far>
+template <int BR, bool Far, class W>
 void gemv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1) {
   for (int rb = rb0; rb < rb1;) {
     const int blocks = rb1 - rb >= kGemvStreams ? kGemvStreams : 1;
-    const float* rows = q.w.value + static_cast<int64_t>(rb) * q.K * BR;
+    const W* rows = weights(q.w, W{}) + static_cast<int64_t>(rb) * q.K * BR;
     for (int64_t n = 0; n < args.batch; ++n) {
       const float* x = args.in[0] + n * q.K;
       float* y = args.out + n * q.M + rb * BR;
@@ -259,11 +285,11 @@ void gemv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1)
   }
 }
 
-template <int BR>
+template <int BR, class W>
 void gemv_run(const void* params, const KernelArgs& args, int64_t begin, int64_t end) noexcept {
   const MatrixProblem& q = *static_cast<const MatrixProblem*>(params);
   const int rb0 = q.chunk[begin], rb1 = q.chunk[end];
-  q.far ? gemv_rows<BR, true>(q, args, rb0, rb1) : gemv_rows<BR, false>(q, args, rb0, rb1);
+  q.far ? gemv_rows<BR, true, W>(q, args, rb0, rb1) : gemv_rows<BR, false, W>(q, args, rb0, rb1);
   finish_rows(q, args, rb0 * BR, rb1 * BR < q.M ? rb1 * BR : q.M);
 }
 

@@ -7,10 +7,10 @@ namespace sn {
 namespace SN_ISA {
 
 extern const VectorVariant spmv_variants[];
-#define SN_VECTOR(isa, name, sparse, br, bc, sell, ...) {name, sparse, br, bc, sell, __VA_ARGS__},
+#define SN_VECTOR(isa, name, sparse, br, bc, sell, f16, ...) {name, sparse, br, bc, sell, f16, __VA_ARGS__},
 const VectorVariant spmv_variants[] = {
 #include "kernels/spmv/kernels.inc"
-    {nullptr, false, 0, 0, false, nullptr}};
+    {nullptr, false, 0, 0, false, false, nullptr}};
 #undef SN_VECTOR
 
 }  // namespace SN_ISA

@@ -23,6 +23,7 @@ struct VectorVariant {
   bool sparse;
   std::int32_t br, bc;
   bool sell;  // reads interleaved rows (PackedWeights::count)
+  bool f16;   // reads PackedWeights::half
   KernelFn fn;
 };
 
