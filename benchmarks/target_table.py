@@ -79,7 +79,8 @@ def table() -> list[Target]:
     """Every row."""
     rows = _peers()
     rows += [Target("threads", Case(n, zeros=z), 1.8, threads=2) for n in ("resnet50", "vgg16") for z in (0, 90)]
-    rows += [Target("batch", Case(n, zeros=90, batch=b), 1.0) for n in IMAGE_NETWORKS for b in (8, 32)]
+    networks = (*IMAGE_NETWORKS, *PERCEPTRONS)
+    rows += [Target("batch", Case(n, zeros=90, batch=b), 1.0) for n in networks for b in (8, 32)]
     rows += [Target("dense", Case(n, zeros=z), 1.0) for n in IMAGE_NETWORKS for z in (10, 30, 50)]
     rows += [Target("peak", Case("resnet50", zeros=z), 0.55, 0.7) for z in (70, 80, 90)]
     r90 = Case("resnet50", zeros=90)

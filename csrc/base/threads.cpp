@@ -65,9 +65,10 @@ void ThreadPool::work(int thread) noexcept {
   for (int i = 0; i < threads_; ++i) {
     Share& share = shares_[(thread + i) % threads_];
     for (;;) {
-      const std::int64_t begin = share.next.fetch_add(grain_, std::memory_order_relaxed);
-      if (begin >= share.end) break;
-      body_(context_, begin, std::min(begin + grain_, share.end), thread);
+      const std::int64_t next = share.next.fetch_add(grain_, std::memory_order_relaxed);
+      const std::int64_t begin = std::max(next, share.begin), end = std::min(next + grain_, share.end);
+      if (begin >= end) break;
+      body_(context_, begin, end, thread);
     }
   }
 }
@@ -101,7 +102,7 @@ ThreadPool::Session::~Session() {
   pool_.session_.unlock();
 }
 
-void ThreadPool::Session::parallel_for(std::int64_t tasks, Body body, void* context) {
+void ThreadPool::Session::parallel_for(std::int64_t tasks, Body body, void* context, std::int64_t unit) {
   ThreadPool& p = pool_;
   if (!owner_ || tasks == 1) {
     body(context, 0, tasks, 0);
@@ -110,10 +111,11 @@ void ThreadPool::Session::parallel_for(std::int64_t tasks, Body body, void* cont
   p.body_ = body;
   p.context_ = context;
   // Small enough to even out a slow core, large enough that neighbouring tasks share what they read.
-  p.grain_ = std::max<std::int64_t>(1, tasks / (p.threads_ * 4));
+  p.grain_ = std::max<std::int64_t>(1, tasks / (p.threads_ * 4 * unit)) * unit;
   for (std::int64_t i = 0; i < p.threads_; ++i) {
-    p.shares_[i].next.store(tasks * i / p.threads_, std::memory_order_relaxed);
-    p.shares_[i].end = tasks * (i + 1) / p.threads_;
+    Share& share = p.shares_[i];
+    share.begin = tasks * i / p.threads_, share.end = tasks * (i + 1) / p.threads_;
+    share.next.store(share.begin / unit * unit, std::memory_order_relaxed);
   }
   if (p.external_.parallel_for) {
     p.external_.parallel_for(

@@ -42,7 +42,8 @@ class ThreadPool {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     // for (i = 0; i < tasks; ++i) body(context, i, i + 1, some thread), in chunks, in parallel; returns when done.
-    void parallel_for(std::int64_t tasks, Body body, void* context);
+    // Chunks begin and end at multiples of `unit`, but where threads' shares do.
+    void parallel_for(std::int64_t tasks, Body body, void* context, std::int64_t unit = 1);
 
    private:
     ThreadPool& pool_;
@@ -81,8 +82,8 @@ class ThreadPool {
   // Thread t's own share of the tasks; whoever has finished takes from the others'. Shares are the same part of every
   // step, so that what a thread wrote in one step is in its own cache in the next.
   struct alignas(64) Share {
-    std::atomic<std::int64_t> next{0};
-    std::int64_t end = 0;
+    std::atomic<std::int64_t> next{0};  // from the multiple of `unit` at `begin` or before it
+    std::int64_t begin = 0, end = 0;
   };
   std::unique_ptr<Share[]> shares_;
 };

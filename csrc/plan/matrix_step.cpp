@@ -9,10 +9,6 @@
 namespace sn {
 namespace {
 
-// Threads' time over work's, when tiles are dealt out evenly: 4 of 7 tiles on one of two threads is 1.14, 2 of 3
-// is 1.33.
-constexpr double kIdleLimit = 1.2;
-
 // Everything a matrix step needs, in one allocation that the step owns.
 struct Layer {
   MatrixProblem q{}, more{};
@@ -82,6 +78,7 @@ Step MatrixLayer::build(const Candidate& c) const {
   q.pitch = c.pitch;
   q.layout = c.layout;
   q.strip = strip_tiles(q, v);
+  q.advance = tile_advance(q, v);
   layer->bias.assign(static_cast<std::size_t>(q.groups) * q.M, 0.0f);
   const auto add_bias = [&](const Node& of) {
     if (!of.has_input(2)) return;
@@ -96,24 +93,20 @@ Step MatrixLayer::build(const Candidate& c) const {
   layer->inner = inner;
 
   std::string kernel = v.name;
+  const std::int64_t rows = context.batch * inner;
   if (c.vector.fn) {
     layer->vector_fn = c.vector.fn;
     layer->vector_limit = context.kernel == c.vector.name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
-    if (context.batch * inner <= layer->vector_limit) kernel = c.vector.name;
   }
-  // Rows are split, one chunk a thread, only where the tiles leave a thread idle for long: each chunk packs its tile
-  // anew. The vector kernels pack nothing, so theirs are small enough to even out a slow core.
+  const bool by_vector = q.linear && rows <= layer->vector_limit;
+  if (by_vector) kernel = c.vector.name;
+  // Rows are split, one chunk a thread, where tiles do not come out even; those that two threads share are packed by
+  // both. The vector kernels pack nothing, so their chunks are small enough to even out a slow core.
   int chunks = 1;
   if (context.threads > 1) {
     q.chunks = 1;
-    const std::int64_t rows = context.batch * inner, threads = context.threads;
     const std::int64_t tiles = v.tasks(&q, rows);
-    if (q.linear && rows <= layer->vector_limit) {
-      chunks = 4 * context.threads;
-    } else if (static_cast<double>((tiles + threads - 1) / threads * threads) >
-               kIdleLimit * static_cast<double>(tiles)) {
-      chunks = context.threads;
-    }
+    chunks = by_vector ? 4 * context.threads : tiles % context.threads != 0 ? context.threads : 1;
   }
   std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
   if (v.sparse && chunks > 1) entries = Occupied(w, q.groups, q.M, q.K).count_rows(v.br, v.bc);
@@ -135,6 +128,7 @@ Step MatrixLayer::build(const Candidate& c) const {
   Step step;
   step.fn = q.linear ? linear_run : conv_run;
   step.tasks = q.linear ? linear_tasks : conv_tasks;
+  step.unit = by_vector ? 1 : q.chunks;
   step.scratch_bytes = panel_scratch_bytes(q, v);
   step.info.kernel = kernel;
   if (!q.linear) step.info.layout = layout_name(q.layout);

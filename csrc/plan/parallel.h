@@ -19,7 +19,7 @@ inline void run_step(ThreadPool::Session& session, const Step& step, const Kerne
     own.scratch = static_cast<char*>(own.scratch) + j.stride * static_cast<std::size_t>(thread);
     j.step->fn(j.step->params.get(), own, begin, end);
   };
-  session.parallel_for(step.tasks(step.params.get(), args.batch), body, &job);
+  session.parallel_for(step.tasks(step.params.get(), args.batch), body, &job, step.unit);
 }
 
 }  // namespace sn

@@ -25,6 +25,7 @@ struct StepInfo {
 struct Step {
   KernelFn fn = nullptr;
   TasksFn tasks = nullptr;
+  std::int64_t unit = 1;               // tasks that cost less together, from a multiple of it on: those of one tile
   std::shared_ptr<const void> params;  // owns the packed weights too
   std::vector<ValueId> in;             // activations only: what becomes KernelArgs::in, at most kMaxStepInputs
   ValueId out = kNoValue;

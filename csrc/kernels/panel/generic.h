@@ -324,14 +324,16 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   if (q.more) more.place(*q.more, T, lists + run_floats(q, T));
   int64_t strip_end = begin;  // the first task that the strip does not serve
   int loaded = 0;             // channels of the strip that are there
+  int used = T;               // lanes of the panel that are not zero
 
-  for (int64_t task = begin; task < end; ++task) {
+  for (int64_t task = begin, next; task < end; task = next) {
     const int chunk = static_cast<int>(task % q.chunks);
-    const int64_t p0 = task / q.chunks % tiles * T;
+    next = task - chunk + q.chunks < end ? task - chunk + q.chunks : end;  // of one tile
+    const int64_t p0 = task / q.chunks % tiles * q.advance;
     const int64_t image = task / q.chunks / tiles;  // n * groups + g
     const int64_t g = q.groups == 1 ? 0 : image % q.groups;
-    const int n = static_cast<int>(pixels - p0 < T ? pixels - p0 : T);
-    const int rb0 = q.chunk[chunk], rb1 = q.chunk[chunk + 1];
+    const int n = static_cast<int>(pixels - p0 < q.advance ? pixels - p0 : q.advance);
+    const int rb0 = q.chunk[chunk], rb1 = q.chunk[chunk + (next - task)];
     if (window) {
       if (task >= strip_end) {
         const int64_t ahead = (end - 1) / q.chunks - task / q.chunks + 1, left = tiles - p0 / T;
@@ -347,7 +349,8 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
 
     // No result comes from the lanes past the tile's last pixel, but subnormal garbage there would slow every FMA on
     // it twentyfold.
-    if (n < T && !in_place(q)) zero_row(panel, static_cast<int>(panel_floats(q, T)));
+    if (n < used && !in_place(q)) zero_row(panel, static_cast<int>(panel_floats(q, T)));
+    used = n;
     const float* const x = args.in[0] + image * in_plane;
     const auto pack_plane = [&](const MatrixProblem& s, const Strip& points, const float* from, int c0, int c1) {
       s.flat ? pack_flat<R>(s, from, p0, n, c0, c1, panel) : pack_points(s, points, from, T, c0, c1, panel);
