@@ -46,7 +46,8 @@ class Measured:
 def run_layer(layer: Layer, zeros: float, isa: str, seconds: float, fp16: bool = False) -> list[Measured]:
     """Each kernel that takes the layer, fastest first; ``fp16`` as in `Graph.save`."""
     graph, x = layer.build(zeros)
-    graph = _core.load_bytes(_core.save_bytes(graph, fp16=fp16))
+    if fp16:
+        graph = _core.load_bytes(_core.save_bytes(graph, fp16=True))
     chosen = sn.compile(graph, isa=isa)
     engines = {chosen.steps[0].kernel: chosen}
     for row in _core.kernels():

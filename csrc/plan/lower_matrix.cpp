@@ -119,8 +119,8 @@ Rivals find_rivals(const MatrixLayer& layer, const BlockCounts& blocks, std::int
   out.panels = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
     std::vector<VectorVariant> vectors = vector_candidates(context.isa);
-    // Panel kernels have to expand half floats: VGG-16's layers at batch 8 and 32 took 1.1 to 1.5 times as long so. Nor
-    // has the scalar ISA an instruction for them: 4 to 5 times.
+    // Panel kernels have to expand half floats: VGG-16's layers at batch 8 and 32 took 1.05 to 1.6 times as long so.
+    // Nor has the scalar ISA an instruction for them: 4 to 5 times.
     const bool fits = fit_half(layer.w, std::int64_t{q.M} * q.K),
                half = fits && rows <= kVectorBatch && context.isa != Isa::scalar;
     const auto unwanted = [&](const VectorVariant& v) {

@@ -314,7 +314,8 @@ void panel_run(const void* params, const KernelArgs& args, int64_t begin, int64_
   const int64_t tiles = (pixels + T - 1) / T;
   const int64_t in_plane = static_cast<int64_t>(q.C) * q.H * q.W;
   const bool window = !q.flat && !q.linear, parted = window && q.pitch != q.OW;
-  // The scratch: panel (a vector more, for a piece's overhang), sums, strip, lists. All are whole vectors.
+  // The scratch: panel (a vector more, for a piece's overhang), sums, strip, lists; or, as fully connected layers have
+  // no lists, expanded half floats. All are whole vectors.
   float* panel = static_cast<float*>(args.scratch);
   float* sums = panel + panel_floats(q, T);
   Strip strip, more;

@@ -178,7 +178,7 @@ static inline std::int64_t pixel_count(const MatrixProblem& q) {
 }
 
 // Tiles of a 1x1 layer are about equally wide, to half a vector where kernels end there: 196 pixels in tiles of 112 are
-// 104 and 92, as 112 and 84 would keep one of two threads waiting for a fifth of the time.
+// 104 and 92, as 112 and 84 are 7 and 5 1/2 vectors, uneven work for two threads.
 static inline std::int32_t tile_advance(const MatrixProblem& q, const PanelVariant& v) {
   if (!q.flat) return v.tile();
   const std::int64_t pixels = pixel_count(q), tiles = (pixels + v.tile() - 1) / v.tile();
