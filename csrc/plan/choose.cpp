@@ -31,7 +31,7 @@ constexpr double kHalos = 8;  // a strip so many times as long as what it shares
 // Strides that panels slide at; a file may claim any, and slide_floats goes through them one by one.
 constexpr int kSlideStride = 8;
 
-// Bytes of weights that a core gets from memory in a cycle: 10 to 13 GB/s on the machines of docs/performance.md.
+// Bytes of weights that panel kernels get from memory in a cycle; vector kernels get more (choose_linear.cpp).
 constexpr double kMemoryBytes = 4.5;
 
 // The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1. Where panels
@@ -106,7 +106,7 @@ double linear_model(const MatrixProblem& q, const PanelVariant& v, std::int64_t 
   const double sums = row_blocks * v.br * used.r * (2 * k_blocks - 1) * kSumCycles;
   const double compute =
       v.sparse ? static_cast<double>(blocks) * fma_bound(used, far, 0) : row_blocks * q.K * dense_bound(used, far, 0);
-  const double multiply = std::max(compute + sums, memory_cycles(q, v, blocks, sizeof(float)));
+  const double multiply = std::max(compute + sums, far_bytes(q, v, blocks, sizeof(float)) / kMemoryBytes);
   return row_blocks * k_blocks * kSegmentCycles + multiply + static_cast<double>(q.K) * static_cast<double>(n);
 }
 
@@ -199,11 +199,11 @@ std::vector<MatrixProblem> tilings(const MatrixProblem& q, const PanelVariant& v
 
 }  // namespace
 
-double memory_cycles(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::size_t weight) {
+double far_bytes(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::size_t weight) {
   const double index = sizeof(std::uint16_t);
   const double bytes = v.sparse ? static_cast<double>(blocks) * (index + static_cast<double>(v.br * v.bc * weight))
                                 : static_cast<double>(q.M) * q.K * static_cast<double>(weight);
-  return bytes > static_cast<double>(l2_bytes()) ? bytes / kMemoryBytes : 0.0;
+  return bytes > static_cast<double>(l2_bytes()) ? bytes : 0.0;
 }
 
 // As many as fit a quarter of L2 beside the sums and the weights, one at least. Of a few channels, whose strips are

@@ -33,8 +33,8 @@ struct BlockCounts {
 // MatrixProblem::strip for tiles of this width.
 int strip_tiles(const MatrixProblem& q, const PanelVariant& v);
 
-// Cycles that a fully connected layer's weights of so many bytes take to come from memory, once; 0 where L2 holds them.
-double memory_cycles(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::size_t weight);
+// Bytes of a fully connected layer's weights, each of so many, that come from memory; 0 where L2 holds them all.
+double far_bytes(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::size_t weight);
 
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa);
 
