@@ -43,8 +43,8 @@ class Graph(_core.Graph):
         """Write a `.snet` file; weights with many zeros are stored compressed.
 
         The file appears under its name only when complete. `fp16=True` rounds weight values to half precision, which
-        halves their bytes and is the only lossy option. Fully connected layers then run from half floats as well, up to
-        four samples at a time and where the CPU converts them (all but the scalar path): fewer bytes have to come from
+        halves their bytes and is the only lossy option. Fully connected layers then run from half floats as well, a
+        few samples at a time and where the CPU converts them (all but the scalar path): fewer bytes have to come from
         memory. Any graph's do whose weights are all numbers of half precision.
 
         Raises `GraphError` or `ShapeError` if the graph does not verify, `SparsenetIOError` if it can't be written.

@@ -148,13 +148,14 @@ def test_weights_saved_as_half_floats_run_as_such(rows: int, columns: int, zeros
     weight = rng.standard_normal((120, 400)).astype(np.float32) * blocks.repeat(rows, 0).repeat(columns, 1)
     graph = linear(weight, random_sparse((120,), 1, 5))
     back = _core.load_bytes(_core.save_bytes(graph, fp16=True))
-    x = rng.standard_normal((9, 400)).astype(np.float32)
+    x = rng.standard_normal((40, 400)).astype(np.float32)
 
     isa = _core.best_isa()
     halves, floats = (sn.compile(g, tune=False, isa=isa) for g in (back, graph))
     assert "f16" in halves.steps[0].kernel
     assert "f16" not in floats.steps[0].kernel
-    assert "f16" not in sn.compile(back, tune=False, isa=isa, batch=9).steps[0].kernel
+    if zeros:
+        assert "f16" not in sn.compile(back, tune=False, isa=isa, batch=40).steps[0].kernel
     for inputs in (x[:1], x):  # packed for one sample, run with one and with more than vector kernels take
         reference.assert_close(halves(inputs), back, {"x": inputs})
     assert halves.steps[0].packed_bytes < 0.8 * floats.steps[0].packed_bytes

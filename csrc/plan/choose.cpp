@@ -34,10 +34,6 @@ constexpr int kSlideStride = 8;
 // Bytes of weights that panel kernels get from memory in a cycle; vector kernels get more (choose_linear.cpp).
 constexpr double kMemoryBytes = 4.5;
 
-// The vector kernels pay a horizontal sum for each row of each k-block, and have no panel to keep in L1. Where panels
-// serve, theirs decide: VGG-16's layers at batch 32 are 1.12 (4x1 blocks) to 1.34 times (1x4) as fast with 512.
-constexpr int kLinearBlock = 4096;
-
 // `far`: the share of the panel that L1 does not hold. `split`: the share of its vectors that cross a cache line.
 double fma_bound(const PanelVariant& v, double far, double split) {
   const int br = v.br, bc = v.bc, r = v.r;
@@ -169,7 +165,7 @@ int k_block(const MatrixProblem& q, const PanelVariant& v, double floats, std::i
   const int fits =
       std::clamp(static_cast<int>(floats / (q.linear ? used_lanes(v, batch) : v.tile())), 16, kLongestBlock);
   if (q.more) return split_before(q.C, fits, v.bc);
-  return split_k(q.K, q.linear && batch <= kVectorBatch ? std::max(fits, kLinearBlock) : fits, v.bc);
+  return split_k(q.K, fits, v.bc);
 }
 
 // The layouts, and the ways to number pixels: a packed panel's with the gaps between their rows and without. A strip
@@ -241,6 +237,12 @@ std::int64_t BlockCounts::of(int br, int bc) const {
   return 0;
 }
 
+double panel_cycles(const MatrixProblem& q, const Candidate& c, const BlockCounts& blocks, std::int64_t batch) {
+  MatrixProblem tiled = q;
+  tiled.w.kc = c.kc;
+  return model(tiled, c.variant, blocks.of(c.variant.br, c.variant.bc), batch);
+}
+
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) {
   BlockCounts counts;
   const Occupied occupied(w, q.groups, q.M, q.K);
@@ -272,6 +274,7 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
     std::vector<double> caches{l2};
     if (v.sparse) caches = {l1, 1.7 * l1, 3.4 * l1};
     // Short rows lose by being cut: LeNet-300-100 at 90 % and batch 32 is 1.23 times as fast with K in one k-block.
+    // Long ones gain: VGG-16's layers at batch 32 are 1.12 (4x1 blocks) to 1.34 times (1x4) as fast with 512 columns.
     if (v.sparse && q.linear) caches.push_back(l2);
     for (const double cache : caches) {
       Candidate best;
@@ -281,7 +284,7 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
         tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float), batch);
         if (tiled.w.kc == 0) continue;
         const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
-        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, {}, cycles};
+        if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, {}, 0, cycles};
       }
       const auto same = [&](const Candidate& c) {
         return c.variant.name == v.name && c.kc == best.kc && c.pitch == best.pitch && c.layout == best.layout;

@@ -15,8 +15,10 @@ struct Candidate {
   PanelVariant variant;
   std::int32_t kc = 0, pitch = 1;  // of PackedWeights and MatrixProblem
   Layout layout = Layout::packed;
-  VectorVariant vector{};  // of a fully connected layer: what serves small batches
-  double cycles = 0;       // the model's, a sample
+  // Of a fully connected layer: what serves up to so many rows at a time; more go to the panel kernel.
+  VectorVariant vector{};
+  std::int64_t vector_limit = 0;
+  double cycles = 0;  // the model's, a sample
 };
 
 // Nonzero blocks of the weight for every block shape that the ISA's kernels know.
@@ -45,12 +47,12 @@ const char* layout_name(Layout layout);
 std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts& blocks, Isa isa, std::int64_t batch,
                                        const std::string& forced, const std::string& layout);
 
-// Up to this batch the vector kernels, which read each weight once for all samples but keep no panel, are at least
-// as fast as the panel kernels.
-constexpr std::int64_t kVectorBatch = 4;
+// The model's for a candidate's panel kernel, a sample.
+double panel_cycles(const MatrixProblem& q, const Candidate& c, const BlockCounts& blocks, std::int64_t batch);
 
-// rank_candidates' of a fully connected layer for so many rows at a time: a vector kernel serves small batches, so the
-// layer keeps to the formats that have one.
+// rank_candidates' of a fully connected layer for so many rows at a time, each with the vector kernel that serves small
+// batches: the layer keeps to the formats that have one. Those whose vector_limit is less than `rows` are served by
+// their panel kernels.
 std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProblem& q, const BlockCounts& blocks,
                                    const std::vector<VectorVariant>& vectors, std::int64_t rows,
                                    const std::string& forced);

@@ -119,13 +119,9 @@ Rivals find_rivals(const MatrixLayer& layer, const BlockCounts& blocks, std::int
   out.panels = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
   if (q.linear) {
     std::vector<VectorVariant> vectors = vector_candidates(context.isa);
-    // Panel kernels have to expand half floats: VGG-16's layers at batch 8 and 32 took 1.05 to 1.6 times as long so.
-    // Nor has the scalar ISA an instruction for them: 4 to 5 times.
-    const bool fits = fit_half(layer.w, std::int64_t{q.M} * q.K),
-               half = fits && rows <= kVectorBatch && context.isa != Isa::scalar;
-    const auto unwanted = [&](const VectorVariant& v) {
-      return context.kernel == v.name ? v.f16 && !fits : v.f16 != half;
-    };
+    // The scalar ISA has no instruction for half floats: 4 to 5 times as long as floats.
+    const bool fits = fit_half(layer.w, std::int64_t{q.M} * q.K), half = fits && context.isa != Isa::scalar;
+    const auto unwanted = [&](const VectorVariant& v) { return v.f16 && !(context.kernel == v.name ? fits : half); };
     vectors.erase(std::remove_if(vectors.begin(), vectors.end(), unwanted), vectors.end());
     out.panels = rank_linear(std::move(out.panels), q, blocks, vectors, rows, context.kernel);
     return out;
@@ -142,7 +138,8 @@ Step build_chosen(const MatrixLayer& layer, const Rivals& rivals, const Tuner::C
   }
   for (const Candidate& c : rivals.panels) {
     const bool same_tiles = choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout;
-    if (choice.kernel == c.variant.name && same_tiles && choice.vector == c.vector.fn) return layer.build(c);
+    const bool same_vector = choice.vector == c.vector.fn && choice.vector_limit == c.vector_limit;
+    if (choice.kernel == c.variant.name && same_tiles && same_vector) return layer.build(c);
   }
   return {};
 }
@@ -161,7 +158,8 @@ void compete(const MatrixLayer& layer, const Rivals& rivals, Contest& contest) {
     if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
     if (c.cycles > kHopeless * panels || c.cycles > kBeaten * winograd || !contest.time_left()) break;
     ++count;
-    contest.enter(layer.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn}, c.variant.sparse);
+    contest.enter(layer.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn, c.vector_limit},
+                  c.variant.sparse);
     if (layer.problem.linear && count >= kTimedLinear) break;
   }
 }

@@ -1,7 +1,6 @@
 #include "plan/matrix_step.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "kernels/panel/pack.h"
@@ -96,7 +95,7 @@ Step MatrixLayer::build(const Candidate& c) const {
   const std::int64_t rows = context.batch * inner;
   if (c.vector.fn) {
     layer->vector_fn = c.vector.fn;
-    layer->vector_limit = context.kernel == c.vector.name ? std::numeric_limits<std::int64_t>::max() : kVectorBatch;
+    layer->vector_limit = c.vector_limit;
   }
   const bool by_vector = q.linear && rows <= layer->vector_limit;
   if (by_vector) kernel = c.vector.name;

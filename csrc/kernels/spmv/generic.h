@@ -225,63 +225,102 @@ void sell_run(const void* params, const KernelArgs& args, int64_t begin, int64_t
   finish_rows(q, args, rb0, rb1);
 }
 
-// y[n][..] of `Blocks` row blocks, whose streams of weights are read side by side.
-template <int BR, int Blocks, bool Far, class W>
-SN_INLINE void dense_dots(const MatrixProblem& q, const W* rows, const float* x, int m, float* y) {
-  constexpr int kVectors = BR / VL, kChains = Blocks < 4 ? 4 / Blocks : 1;  // of k, k+1, ...: an FMA takes four cycles
+// Vectors of sums that half of the registers hold.
+constexpr int kSums = VL == 8 ? 8 : 16;
+
+// y[n][..] of `Blocks` row blocks, whose streams of weights are read side by side, and of up to S samples, to whom each
+// weight goes as it comes. Behind the last sample its x stands in for those that are missing. Sums of k, k + 1, ... go
+// to so many chains, as an FMA takes four cycles.
+template <int BR, int Blocks, int Chains, int S, bool Far, class W>
+SN_INLINE void dense_dots(const MatrixProblem& q, const KernelArgs& args, W, int64_t n, int samples, int rb) {
+  constexpr int kVectors = BR / VL;
+  constexpr Ahead kAhead = Blocks == kGemvStreams ? kDense : kFar;
   const int64_t next = static_cast<int64_t>(q.K) * BR;
-  const W* w = rows;
-  V acc[kChains][Blocks][kVectors];
-  for (int c = 0; c < kChains; ++c) {
-    for (int b = 0; b < Blocks; ++b) {
-      for (int v = 0; v < kVectors; ++v) acc[c][b][v] = zero();
-    }
-  }
-  int k = 0;
-  for (; k + kChains <= q.K; k += kChains, w += kChains * BR) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kChains; ++c) {
-      const V xk = set1(x[k + c]);
-#pragma GCC unroll 4
+  const W* w = weights(q.w, W{}) + rb * next;
+  const float* sample[S];
+  for (int s = 0; s < S; ++s) sample[s] = args.in[0] + (n + (s < samples ? s : samples - 1)) * q.K;
+  V acc[Chains][S][Blocks][kVectors];
+  for (int c = 0; c < Chains; ++c) {
+    for (int s = 0; s < S; ++s) {
       for (int b = 0; b < Blocks; ++b) {
-        if (Far && c * BR % kLine<W> == 0) fetch_ahead(w + b * next + c * BR, kDense);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          acc[c][b][v] = fma(xk, load_weights(w + b * next + c * BR + v * VL), acc[c][b][v]);
-        }
+        for (int v = 0; v < kVectors; ++v) acc[c][s][b][v] = zero();
       }
     }
   }
-  for (; k < q.K; ++k, w += BR) {
-    const V xk = set1(x[k]);
+  const auto add = [&](int64_t k, V(&sums)[S][Blocks][kVectors]) {
+    V row[Blocks][kVectors];
+#pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) {
-      for (int v = 0; v < kVectors; ++v) acc[0][b][v] = fma(xk, load_weights(w + b * next + v * VL), acc[0][b][v]);
+      if (Far) fetch_ahead(w + b * next + k * BR, kAhead);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) row[b][v] = load_weights(w + b * next + k * BR + v * VL);
+    }
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) {
+      const V xk = set1(sample[s][k]);
+#pragma GCC unroll 4
+      for (int b = 0; b < Blocks; ++b) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sums[s][b][v] = fma(xk, row[b][v], sums[s][b][v]);
+      }
+    }
+  };
+  int64_t k = 0;
+  for (; k + Chains <= q.K; k += Chains) {
+#pragma GCC unroll 4
+    for (int c = 0; c < Chains; ++c) add(k + c, acc[c]);
+  }
+  for (; k < q.K; ++k) add(k, acc[0]);
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s) {
+    for (int b = 0; b < Blocks && s < samples; ++b) {
+      for (int v = 0; v < kVectors; ++v) {
+        for (int c = 1; c < Chains; ++c) acc[0][s][b][v] = sn::SN_ISA::add(acc[0][s][b][v], acc[c][s][b][v]);
+        const int m = (rb + b) * BR + v * VL, left = q.M - m;
+        if (left > 0) store_n(args.out + (n + s) * q.M + m, acc[0][s][b][v], left < VL ? left : VL);
+      }
     }
   }
-  for (int b = 0; b < Blocks; ++b) {
-    for (int v = 0; v < kVectors; ++v) {
-      for (int c = 1; c < kChains; ++c) acc[0][b][v] = add(acc[0][b][v], acc[c][b][v]);
-      const int left = q.M - m - b * BR - v * VL;
-      if (left > 0) store_n(y + b * BR + v * VL, acc[0][b][v], left < VL ? left : VL);
+}
+
+constexpr int at_most(int a, int b) {
+  return a < b ? a : b;
+}
+
+// Whose sums of one stream of row blocks registers hold.
+constexpr int most_samples(int br) {
+  return at_most(kSums / (br / VL), 8);
+}
+
+// S samples at most: as many streams as there are registers for their sums, and the last few row blocks one by one, in
+// chains. A sum so depends neither on the number of samples nor on that of threads.
+template <int BR, int S, bool Far, class W>
+void gemv_samples(const MatrixProblem& q, const KernelArgs& args, int64_t n, int samples, int rb0, int rb1) {
+  constexpr int kFit = kSums / (BR / VL), kBlocks = at_most(kFit / S, kGemvStreams);
+  constexpr int kChains = 4, kPart = at_most(kFit >= kChains ? kFit / kChains : 1, S);
+  int rb = rb0;
+  for (const int even = rb1 - (rb1 - rb0) % kGemvStreams; rb < even; rb += kBlocks) {
+    dense_dots<BR, kBlocks, 1, S, Far>(q, args, W{}, n, samples, rb);
+  }
+  for (; rb < rb1; ++rb) {
+    for (int s = 0; s < samples; s += kPart) {
+      dense_dots<BR, 1, kChains, kPart, Far>(q, args, W{}, n + s, at_most(samples - s, kPart), rb);
     }
   }
 }
 
 template <int BR, bool Far, class W>
 void gemv_rows(const MatrixProblem& q, const KernelArgs& args, int rb0, int rb1) {
-  for (int rb = rb0; rb < rb1;) {
-    const int blocks = rb1 - rb >= kGemvStreams ? kGemvStreams : 1;
-    const W* rows = weights(q.w, W{}) + static_cast<int64_t>(rb) * q.K * BR;
-    for (int64_t n = 0; n < args.batch; ++n) {
-      const float* x = args.in[0] + n * q.K;
-      float* y = args.out + n * q.M + rb * BR;
-      if (blocks == 1) {
-        dense_dots<BR, 1, Far>(q, rows, x, rb * BR, y);
-      } else {
-        dense_dots<BR, kGemvStreams, Far>(q, rows, x, rb * BR, y);
-      }
+  constexpr int kMost = most_samples(BR);
+  for (int64_t n = 0; n < args.batch; n += kMost) {
+    const int samples = args.batch - n < kMost ? static_cast<int>(args.batch - n) : kMost;
+    if (samples == 1) {
+      gemv_samples<BR, 1, Far, W>(q, args, n, samples, rb0, rb1);
+    } else if (samples <= kMost / 2) {
+      gemv_samples<BR, kMost / 2, Far, W>(q, args, n, samples, rb0, rb1);
+    } else {
+      gemv_samples<BR, kMost, Far, W>(q, args, n, samples, rb0, rb1);
     }
-    rb += blocks;
   }
 }
 

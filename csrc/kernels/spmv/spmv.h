@@ -22,8 +22,9 @@ struct VectorVariant {
   const char* name;
   bool sparse;
   std::int32_t br, bc;
-  bool sell;  // reads interleaved rows (PackedWeights::count)
-  bool f16;   // reads PackedWeights::half
+  bool sell;             // reads interleaved rows (PackedWeights::count)
+  bool f16;              // reads PackedWeights::half
+  std::int32_t samples;  // at a time
   KernelFn fn;
 };
 

@@ -1,4 +1,4 @@
-// Weights of fully connected layers that are packed as half floats.
+// Vector kernels of fully connected layers, bit for bit: half floats against floats, batches against single samples.
 #include <cmath>
 #include <vector>
 
@@ -70,12 +70,10 @@ bool twins(const VectorVariant& half, const VectorVariant& full) {
          half.sell == full.sell;
 }
 
-// What the same weights as floats give, bit for bit: by the vector kernels and, expanded, by all panel kernels that
-// read their format.
-void change_nothing() {
-  constexpr int K = 533, M = 59;
-  Floats w = check::random_floats(M * K, 0.8);
-  for (std::size_t i = 0; i < w.size(); ++i) w[i] = float_from_half(half_from_float(i % 7 ? w[i] : 1e-6f * w[i]));
+constexpr int K = 533, M = 59;
+
+template <class Check>
+void each_isa(const Floats& w, Check check_isa) {
   check::Case c;
   c.node(Op::Linear, {c.input({K}), c.constant({M, K}, w)});
   MatrixProblem q{};
@@ -84,12 +82,22 @@ void change_nothing() {
   q.lo = -INFINITY, q.hi = INFINITY;
   for (const Isa isa : check::isas()) {
     const LowerContext context{c.graph, isa, 1, 1, "", nullptr};
-    const MatrixLayer layer{context, c.graph.nodes.front(), w.data(), q, 1};
+    check_isa(isa, MatrixLayer{context, c.graph.nodes.front(), w.data(), q, 1});
+  }
+}
+
+// Half floats, by the vector kernels and, expanded, by all panel kernels that read their format.
+void halves_as_floats() {
+  Floats w = check::random_floats(M * K, 0.8);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = float_from_half(half_from_float(i % 7 ? w[i] : 1e-6f * w[i]));
+  each_isa(w, [](Isa isa, const MatrixLayer& layer) {
+    constexpr std::int64_t kLimit = 7;
     int pairs = 0;
     const auto compare = [&](const PanelVariant& v, const VectorVariant& full, const VectorVariant& half) {
-      const Step floats = layer.build({v, 200, 1, Layout::packed, full}),
-                 halves = layer.build({v, 200, 1, Layout::packed, half});
+      const Step floats = layer.build({v, 200, 1, Layout::packed, full, kLimit}),
+                 halves = layer.build({v, 200, 1, Layout::packed, half, kLimit});
       CHECK(halves.info.packed_bytes < floats.info.packed_bytes);
+      CHECK(halves.info.kernel == half.name);
       for (const int batch : {1, 4, 7, 20, 100}) {
         const Floats x = check::random_floats(std::int64_t{batch} * K);
         CHECK(run(floats, x, batch, M) == run(halves, x, batch, M));
@@ -105,7 +113,28 @@ void change_nothing() {
       }
     }
     CHECK(pairs >= 5);
-  }
+  });
+}
+
+// Whatever number of samples share weights as they come.
+void batches_as_samples() {
+  each_isa(check::random_floats(M * K, 0.8), [](Isa isa, const MatrixLayer& layer) {
+    for (const VectorVariant& vector : vector_variants(isa)) {
+      for (const PanelVariant& v : panel_variants(isa)) {
+        const bool reads = v.sparse == vector.sparse && v.br == vector.br && v.bc == vector.bc;
+        if (vector.f16 || !reads || (!v.sparse && v.r != 1)) continue;
+        const Step step = layer.build({v, 200, 1, Layout::packed, vector, 20});
+        for (const int batch : {2, 3, 5, 8, 9, 15, 20}) {
+          const Floats x = check::random_floats(std::int64_t{batch} * K), y = run(step, x, batch, M);
+          for (int n = 0; n < batch; ++n) {
+            const Floats one(x.begin() + n * K, x.begin() + (n + 1) * K);
+            CHECK(run(step, one, 1, M) == Floats(y.begin() + n * M, y.begin() + (n + 1) * M));
+          }
+        }
+        break;
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -113,6 +142,7 @@ void change_nothing() {
 int main() {
   RUN(recognised);
   RUN(expanded);
-  RUN(change_nothing);
+  RUN(halves_as_floats);
+  RUN(batches_as_samples);
   return check::finish();
 }
