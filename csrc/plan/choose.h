@@ -19,6 +19,8 @@ struct Candidate {
   VectorVariant vector{};
   std::int64_t vector_limit = 0;
   double cycles = 0;  // the model's, a sample
+
+  bool by_vector(std::int64_t rows) const { return rows <= vector_limit; }
 };
 
 // Nonzero blocks of the weight for every block shape that the ISA's kernels know.

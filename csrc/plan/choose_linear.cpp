@@ -105,9 +105,8 @@ std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProbl
   }
   std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
   return distinct(out, [rows](const Candidate& a, const Candidate& b) {
-    const bool vector = rows <= a.vector_limit;
-    if (vector != (rows <= b.vector_limit)) return false;
-    if (vector) return a.vector.name == b.vector.name;
+    if (a.by_vector(rows) != b.by_vector(rows)) return false;
+    if (a.by_vector(rows)) return a.vector.name == b.vector.name;
     return a.variant.name == b.variant.name && a.kc == b.kc && a.vector.sell == b.vector.sell;
   });
 }

@@ -112,18 +112,18 @@ struct Rivals {
   std::vector<WinogradCandidate> winograd;
 };
 
-Rivals find_rivals(const MatrixLayer& layer, const BlockCounts& blocks, std::int64_t rows) {
+Rivals find_rivals(const MatrixLayer& layer, const BlockCounts& blocks) {
   const LowerContext& context = layer.context;
   const MatrixProblem& q = layer.problem;
   Rivals out;
-  out.panels = rank_candidates(q, blocks, context.isa, rows, context.kernel, context.layout);
+  out.panels = rank_candidates(q, blocks, context.isa, layer.rows(), context.kernel, context.layout);
   if (q.linear) {
     std::vector<VectorVariant> vectors = vector_candidates(context.isa);
     // The scalar ISA has no instruction for half floats: 4 to 5 times as long as floats.
     const bool fits = fit_half(layer.w, std::int64_t{q.M} * q.K), half = fits && context.isa != Isa::scalar;
     const auto unwanted = [&](const VectorVariant& v) { return v.f16 && !(context.kernel == v.name ? fits : half); };
     vectors.erase(std::remove_if(vectors.begin(), vectors.end(), unwanted), vectors.end());
-    out.panels = rank_linear(std::move(out.panels), q, blocks, vectors, rows, context.kernel);
+    out.panels = rank_linear(std::move(out.panels), q, blocks, vectors, layer.rows(), context.kernel);
     return out;
   }
   if (out.panels.front().variant.name != context.kernel) out.winograd = winograd_candidates(context, layer.node);
@@ -138,7 +138,7 @@ Step build_chosen(const MatrixLayer& layer, const Rivals& rivals, const Tuner::C
   }
   for (const Candidate& c : rivals.panels) {
     const bool same_tiles = choice.kc == c.kc && choice.pitch == c.pitch && choice.layout == c.layout;
-    const bool same_vector = choice.vector == c.vector.fn && choice.vector_limit == c.vector_limit;
+    const bool same_vector = choice.vector == c.vector.fn && choice.by_vector == c.by_vector(layer.rows());
     if (choice.kernel == c.variant.name && same_tiles && same_vector) return layer.build(c);
   }
   return {};
@@ -158,7 +158,7 @@ void compete(const MatrixLayer& layer, const Rivals& rivals, Contest& contest) {
     if (count >= (c.variant.sparse ? kTimedSparse : kTimedDense)) continue;
     if (c.cycles > kHopeless * panels || c.cycles > kBeaten * winograd || !contest.time_left()) break;
     ++count;
-    contest.enter(layer.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn, c.vector_limit},
+    contest.enter(layer.build(c), {c.variant.name, {}, c.kc, c.pitch, c.layout, c.vector.fn, c.by_vector(layer.rows())},
                   c.variant.sparse);
     if (layer.problem.linear && count >= kTimedLinear) break;
   }
@@ -187,13 +187,13 @@ Step choose_and_build(const LowerContext& context, const Node& node, MatrixProbl
   }
   const MatrixLayer layer{context, node, w, q, inner};
   const BlockCounts blocks = count_block_shapes(w, q, context.isa);
-  const std::int64_t rows = context.batch * inner, nnz = blocks.of(1, 1);
-  const Rivals rivals = find_rivals(layer, blocks, rows);
+  const std::int64_t nnz = blocks.of(1, 1);
+  const Rivals rivals = find_rivals(layer, blocks);
 
   Step best;
   std::string why = "cost model";
   if (context.tuner) {
-    const std::string key = problem_key(q, nnz, blocks, rows);
+    const std::string key = problem_key(q, nnz, blocks, layer.rows());
     const auto known = context.tuner->remembered.find(key);
     if (known != context.tuner->remembered.end()) {
       best = build_chosen(layer, rivals, known->second);

@@ -90,21 +90,15 @@ Step MatrixLayer::build(const Candidate& c) const {
   layer->panel_fn = v.fn;
   layer->panel_tasks = v.tasks;
   layer->inner = inner;
-
-  std::string kernel = v.name;
-  const std::int64_t rows = context.batch * inner;
-  if (c.vector.fn) {
-    layer->vector_fn = c.vector.fn;
-    layer->vector_limit = c.vector_limit;
-  }
-  const bool by_vector = q.linear && rows <= layer->vector_limit;
-  if (by_vector) kernel = c.vector.name;
+  layer->vector_fn = c.vector.fn;
+  layer->vector_limit = c.vector_limit;
+  const bool by_vector = c.by_vector(rows());
   // Rows are split, one chunk a thread, where tiles do not come out even; those that two threads share are packed by
   // both. The vector kernels pack nothing, so their chunks are small enough to even out a slow core.
   int chunks = 1;
   if (context.threads > 1) {
     q.chunks = 1;
-    const std::int64_t tiles = v.tasks(&q, rows);
+    const std::int64_t tiles = v.tasks(&q, rows());
     chunks = by_vector ? 4 * context.threads : tiles % context.threads != 0 ? context.threads : 1;
   }
   std::vector<std::int64_t> entries(static_cast<std::size_t>((q.M + v.br - 1) / v.br), q.K);
@@ -129,7 +123,7 @@ Step MatrixLayer::build(const Candidate& c) const {
   step.tasks = q.linear ? linear_tasks : conv_tasks;
   step.unit = by_vector ? 1 : q.chunks;
   step.scratch_bytes = panel_scratch_bytes(q, v);
-  step.info.kernel = kernel;
+  step.info.kernel = by_vector ? c.vector.name : v.name;
   if (!q.linear) step.info.layout = layout_name(q.layout);
   step.info.packed_bytes = layer->weights->bytes() + layer->bias.size() * sizeof(float);
   step.params = std::move(layer);

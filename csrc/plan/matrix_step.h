@@ -13,6 +13,7 @@ struct MatrixLayer {
   MatrixProblem problem;
   std::int64_t inner;  // rows of the matrix product a sample: x[N, inner..., K] of Linear, else 1
 
+  std::int64_t rows() const { return context.batch * inner; }
   Step build(const Candidate& c) const;
 };
 

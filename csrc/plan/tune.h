@@ -35,7 +35,7 @@ class Tuner {
     std::int32_t kc = 0, pitch = 0;
     Layout layout = Layout::packed;
     KernelFn vector = nullptr;
-    std::int64_t vector_limit = 0;
+    bool by_vector = false;
   };
   std::map<std::string, Choice> remembered;
 

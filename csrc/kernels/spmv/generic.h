@@ -15,7 +15,7 @@ struct Ahead {
   int bytes;
   bool l1;
 };
-constexpr Ahead kCsr{2048, true}, kFar{32768, false}, kDense{1024, false};
+constexpr Ahead kCsr{2048, true}, kFar{32768, false}, kDense{1024, false};  // kDense: of four streams
 
 SN_INLINE void fetch_ahead(const void* p, Ahead ahead) {
   const char* at = static_cast<const char*>(p) + ahead.bytes;
@@ -247,7 +247,7 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const KernelArgs& args, W, int
       }
     }
   }
-  const auto add = [&](int64_t k, V(&sums)[S][Blocks][kVectors]) {
+  const auto take = [&](int64_t k, V(&sums)[S][Blocks][kVectors]) {
     V row[Blocks][kVectors];
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) {
@@ -268,14 +268,14 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const KernelArgs& args, W, int
   int64_t k = 0;
   for (; k + Chains <= q.K; k += Chains) {
 #pragma GCC unroll 4
-    for (int c = 0; c < Chains; ++c) add(k + c, acc[c]);
+    for (int c = 0; c < Chains; ++c) take(k + c, acc[c]);
   }
-  for (; k < q.K; ++k) add(k, acc[0]);
+  for (; k < q.K; ++k) take(k, acc[0]);
 #pragma GCC unroll 8
   for (int s = 0; s < S; ++s) {
     for (int b = 0; b < Blocks && s < samples; ++b) {
       for (int v = 0; v < kVectors; ++v) {
-        for (int c = 1; c < Chains; ++c) acc[0][s][b][v] = sn::SN_ISA::add(acc[0][s][b][v], acc[c][s][b][v]);
+        for (int c = 1; c < Chains; ++c) acc[0][s][b][v] = add(acc[0][s][b][v], acc[c][s][b][v]);
         const int m = (rb + b) * BR + v * VL, left = q.M - m;
         if (left > 0) store_n(args.out + (n + s) * q.M + m, acc[0][s][b][v], left < VL ? left : VL);
       }
@@ -287,13 +287,13 @@ constexpr int at_most(int a, int b) {
   return a < b ? a : b;
 }
 
-// Whose sums of one stream of row blocks registers hold.
+// As many as registers hold the sums of, with one stream of row blocks.
 constexpr int most_samples(int br) {
   return at_most(kSums / (br / VL), 8);
 }
 
-// S samples at most: as many streams as there are registers for their sums, and the last few row blocks one by one, in
-// chains. A sum so depends neither on the number of samples nor on that of threads.
+// S samples at most, by as many streams as there are registers for their sums; the last few row blocks one by one, in
+// chains. So the order of a sum depends neither on the number of samples nor on that of threads.
 template <int BR, int S, bool Far, class W>
 void gemv_samples(const MatrixProblem& q, const KernelArgs& args, int64_t n, int samples, int rb0, int rb1) {
   constexpr int kFit = kSums / (BR / VL), kBlocks = at_most(kFit / S, kGemvStreams);
