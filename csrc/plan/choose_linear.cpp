@@ -66,8 +66,8 @@ double vector_cycles(const Candidate& c, const MatrixProblem& q, const BlockCoun
 
 // Panel kernels take single weights of interleaved rows, too, but each row of them then touches all lines of its slice.
 // From slices longer than these columns, which L1 does not hold, twice as long as from CSR (VGG-16's layers at 90 %);
-// vector kernels run as fast with shorter ones.
-constexpr double kSlicePenalty = 1.4;
+// vector kernels run as fast with shorter ones, which are therefore preferred by a little.
+constexpr double kSlicePenalty = 1.4, kLongSlice = 1.05;
 constexpr int kSliceColumns = 2048;
 
 bool single_slices(const Candidate& c) {
@@ -92,7 +92,6 @@ std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProbl
   const bool half = std::any_of(vectors.begin(), vectors.end(), [](const VectorVariant& v) { return v.f16; });
   std::vector<Candidate> out;
   for (Candidate c : with_vector(all, vectors, forced)) {
-    if (single_slices(c) && c.kc > kSliceColumns) continue;
     const std::int64_t limit = find_limit(c, q, blocks);
     if (single_slices(c)) c.cycles *= kSlicePenalty;
     c.vector_limit = std::min(limit, rows - 1);
@@ -100,6 +99,7 @@ std::vector<Candidate> rank_linear(std::vector<Candidate> all, const MatrixProbl
     if (half != c.vector.f16 && forced != c.vector.name) continue;
     // Of those that larger batches would run by other panels, the narrower and the longer k-block.
     c.cycles = vector_cycles(c, q, blocks, rows) + c.variant.r * 1e-3 - (c.variant.sparse ? c.kc * 1e-3 : 0.0);
+    if (single_slices(c) && c.kc > kSliceColumns) c.cycles *= kLongSlice;
     c.vector_limit = forced == c.vector.name ? std::numeric_limits<std::int64_t>::max() : std::max(limit, rows);
     out.push_back(c);
   }
