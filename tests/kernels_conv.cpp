@@ -124,6 +124,9 @@ void depthwise() {
   cases.push_back(depthwise_conv({2, 112, 112}, 1, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}));
   cases.push_back(depthwise_conv({2, 112, 112}, 1, {3, 3}, {2, 2}, {0, 0, 1, 1}, {1, 1}));  // TensorFlow's SAME
   cases.push_back(depthwise_conv({2, 70, 61}, 1, {5, 5}, {2, 2}, {2, 2, 2, 2}, {1, 1}));
+  cases.push_back(depthwise_conv({2, 56, 56}, 1, {5, 5}, {2, 2}, {1, 1, 2, 2}, {1, 1}));
+  cases.push_back(depthwise_conv({2, 40, 41}, 1, {5, 5}, {1, 1}, {4, 9, 0, 17}, {1, 1}));
+  cases.push_back(depthwise_conv({2, 9, 40}, 1, {3, 3}, {2, 2}, {9, 18, 5, 18}, {1, 1}));  // outputs of zeros alone
   cases.push_back(depthwise_conv({3, 20, 21}, 1, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}));
   cases.push_back(depthwise_conv({3, 20, 21}, 1, {3, 5}, {2, 1}, {0, 3, 1, 2}, {3, 2}));
   cases.push_back(depthwise_conv({3, 20, 21}, 3, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}));

@@ -308,11 +308,18 @@ def test_an_infinity_reaches_only_the_rows_that_weigh_it(name: str) -> None:
 
 @pytest.mark.parametrize("isa", sorted({row["isa"] for row in rows()}))
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(7, 7), (14, 14), (15, 16), (28, 31), (33, 17), (45, 66)])
-def test_depthwise_layers_padded_by_one(isa: str, stride: int, size: tuple[int, int]) -> None:
-    """MobileNet's, which may be computed from the image itself: all edges, one vector or several, with a residual."""
+@pytest.mark.parametrize("size", [(7, 7), (14, 14), (15, 16), (28, 31), (33, 17), (45, 66), (1, 3)])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("padding", [[1] * 4, [2] * 4, [0, 0, 1, 1], [1, 1, 2, 2], [2, 6, 1, 0], [7, 17, 8, 9]])
+def test_depthwise_layers_of_an_image(
+    isa: str, stride: int, size: tuple[int, int], kernel: int, padding: list[int]
+) -> None:
+    """Computed from the image itself where vectors are long: all edges, one vector or several, with a residual."""
+    out = [(size[i] + padding[i] + padding[i + 2] - kernel) // stride + 1 for i in range(2)]
+    if min(out) < 1:
+        padding, out = [kernel // 2] * 4, [-(-n // stride) for n in size]
     rng = np.random.default_rng(3)
-    attrs = {"stride": [stride] * 2, "padding": [1] * 4, "dilation": [1, 1], "groups": 5, "act": "relu"}
-    out = [-(-n // stride) for n in size]
-    inputs = [s.normal(rng, 2, 5, *size), s.normal(rng, 5, 1, 3, 3), s.normal(rng, 5), s.normal(rng, 2, 5, *out)]
+    attrs = {"stride": [stride] * 2, "padding": padding, "dilation": [1, 1], "groups": 5, "act": "relu"}
+    weights = s.normal(rng, 5, 1, kernel, kernel)
+    inputs = [s.normal(rng, 2, 5, *size), weights, s.normal(rng, 5), s.normal(rng, 2, 5, *out)]
     check(s.Case("Conv", attrs, inputs, {1, 2}), 2, isa)

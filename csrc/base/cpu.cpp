@@ -127,6 +127,10 @@ int vector_passes(int lanes) {
   return lanes == 16 && halves ? 2 : 1;
 }
 
+bool runs_in_halves(Isa isa) {
+  return isa == Isa::avx512 && vector_passes(16) > 1;
+}
+
 std::size_t l1_bytes() {
   static const std::size_t bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
   return bytes;

@@ -32,6 +32,8 @@ std::size_t l2_bytes();
 // Passes that a vector of so many floats makes through the units that multiply and load: 2 of 512 bits on Zen 4, whose
 // units are 256 bits wide, else 1.
 int vector_passes(int lanes);
+// Whether those of this ISA make two, so that AVX2's kernels serve as well where they leave fewer lanes empty.
+bool runs_in_halves(Isa isa);
 
 std::vector<std::string> isa_names(IsaMask mask);
 

@@ -6,7 +6,7 @@
 // A block of output rows first copies what it reads, zero padded, into scratch, split by stride phase: phase plane
 // (py, px) holds the padded rows y and columns x with y % sh = py, x % sw = px. Every tap of every output then stands
 // at one constant offset from the output's own position in a phase plane, unit stride, with no border to test. Blocks
-// are sized for L1. The common 3x3 layers do without: where vectors are long, they read the image itself (generic.h).
+// are sized for L1. 3x3 and 5x5 layers do without: where vectors are long, they read the image itself (generic.h).
 #pragma once
 
 #include "kernels/kernel.h"

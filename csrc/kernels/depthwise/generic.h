@@ -3,7 +3,7 @@
 #include "simd/math.h"
 #include "simd/phases.h"
 
-#define SN_UNROLL _Pragma("GCC unroll 16")
+#define SN_UNROLL _Pragma("GCC unroll 17")  // rows of an image that seven of a 5x5 layer see at stride 2: the most
 
 namespace sn {
 namespace SN_ISA {
@@ -135,116 +135,146 @@ void block(S shape, const DepthwiseParams& p, const Taps& taps, const float* pha
   for (; y < rows; ++y) tile_row<1, 4>(shape, p, taps, phases, o, y);
 }
 
-// Outputs [x, end) of RB rows, straight from the image's rows. Of each row of taps, stride 1 loads the columns to the
-// left, at and to the right of a vector of outputs. Stride 2 loads those from the left ones on and from the middle ones
-// on: neighbouring lanes hold the columns (left, middle) and (middle, right), half the middle weight goes to each, and
-// neighbours are added at the end, once for three rows of taps and without a shuffle of what is loaded. With kEdge,
-// lanes outside of the image are zero.
-template <int kS, int RB, bool kEdge>
+// What `image_tiles` loads for a row of taps. Stride 1: the columns that each tap sees. Stride 2: neighbouring columns,
+// those of taps (0, 1), (2, 3) ... and of the last two. A tap that two loads see has half of its weight in each, and
+// neighbouring sums are added at the end, without a shuffle of what is loaded.
+template <int kK, int kS>
+struct Loads {
+  static constexpr int kCount = kS == 1 ? kK : (kK + 1) / 2, kShared = kS == 1 ? kK : kK - 2;
+  static constexpr int first(int l) { return kS == 1 ? l : l < kCount - 1 ? 2 * l : kK - 2; }
+  static SN_INLINE V weight(const float* row, int l) {
+    const int tap = first(l);
+    if (kS == 1) return set1(row[tap]);
+    return alternate(tap == kShared ? 0.5f * row[tap] : row[tap],
+                     tap + 1 == kShared ? 0.5f * row[tap + 1] : row[tap + 1]);
+  }
+};
+
+struct Columns {
+  int64_t at;     // of a vector's first lane
+  int low, high;  // its lanes that lie in the image
+};
+
+// Outputs [x, end) of RB rows, straight from the image's rows, each vector of them from H vectors of columns. With
+// kEdge, lanes outside of the image are zero.
+template <int kK, int kS, int H, int RB, bool kEdge>
 __attribute__((noinline)) void image_tiles(const DepthwiseParams& p, const float* const* rows, const float* weights,
                                            const Output& o, int64_t y, int64_t x, int64_t end) {
-  constexpr int kLoads = kS == 1 ? 3 : 2;
-  V w[3][kLoads];
-  SN_UNROLL for (int ky = 0; ky < 3; ++ky) {
-    const float* row = weights + 3 * ky;
-    SN_UNROLL for (int l = 0; l < kLoads; ++l) {
-      w[ky][l] = kS == 1 ? set1(row[l]) : alternate(l == 0 ? row[0] : 0.5f * row[1], l == 0 ? 0.5f * row[1] : row[2]);
-    }
+  using L = Loads<kK, kS>;
+  constexpr int kRows = (RB - 1) * kS + kK;
+  // All weights in registers where there are enough; else those of one load.
+  constexpr bool kKeep = kK == 3 && (kS == 2 || VL == 16);
+  V kept[L::kCount][kK];
+  SN_UNROLL for (int l = 0; l < L::kCount && kKeep; ++l) {
+    SN_UNROLL for (int ky = 0; ky < kK; ++ky) kept[l][ky] = L::weight(weights + ky * kK, l);
   }
   const V bias = o.bias, low = o.low, high = o.high;
+  const int64_t iw = p.iw, ow = p.ow, left = p.left;
   for (; x < end; x += VL) {
-    V acc[RB][kS];
+    V acc[RB][H];
     SN_UNROLL for (int i = 0; i < RB; ++i) {
-      SN_UNROLL for (int h = 0; h < kS; ++h) acc[i][h] = zero();
+      SN_UNROLL for (int h = 0; h < H; ++h) acc[i][h] = zero();
     }
-    SN_UNROLL for (int j = 0; j < (RB - 1) * kS + 3; ++j) {
-      SN_UNROLL for (int h = 0; h < kS; ++h) {
-        SN_UNROLL for (int l = 0; l < kLoads; ++l) {
-          const int64_t at = kS * x + h * VL + l - 1;
-          const int64_t left = p.iw - at, n = left < 0 ? 0 : left < VL ? left : VL;
-          const V v = kEdge ? load_range(rows[j] + at, at < 0 ? 1 : 0, static_cast<int>(n)) : load(rows[j] + at);
-          SN_UNROLL for (int i = 0; i < RB; ++i) {
-            const int ky = j - i * kS;
-            if (ky >= 0 && ky < 3) acc[i][h] = fma(w[ky][l], v, acc[i][h]);
-          }
+    const auto columns = [&](int h, int l) __attribute__((always_inline)) -> Columns {
+      const int64_t at = kS * x + h * VL + L::first(l) - left, room = iw - at;
+      return {at, static_cast<int>(at < 0 ? -at : 0), static_cast<int>(room < 0 ? 0 : room < VL ? room : VL)};
+    };
+    const auto add_row = [&](const V(&w)[kK], Columns c, int h, int j) __attribute__((always_inline)) {
+      const V v = kEdge ? load_range(rows[j] + c.at, c.low, c.high) : load(rows[j] + c.at);
+      SN_UNROLL for (int i = 0; i < RB; ++i) {
+        const int ky = j - i * kS;
+        if (ky >= 0 && ky < kK) acc[i][h] = fma(w[ky], v, acc[i][h]);
+      }
+    };
+    // A row at a time where the weights of all loads are at hand, 3-12 % faster; else a row of every load.
+    if (kK == 3 && kS == 2) {
+      SN_UNROLL for (int j = 0; j < kRows; ++j) {
+        SN_UNROLL for (int h = 0; h < H; ++h) {
+          SN_UNROLL for (int l = 0; l < L::kCount; ++l) add_row(kept[l], columns(h, l), h, j);
+        }
+      }
+    } else {
+      SN_UNROLL for (int l = 0; l < L::kCount; ++l) {
+        V w[kK];
+        SN_UNROLL for (int ky = 0; ky < kK; ++ky) w[ky] = kKeep ? kept[l][ky] : L::weight(weights + ky * kK, l);
+        SN_UNROLL for (int h = 0; h < H; ++h) {
+          const Columns c = columns(h, l);
+          SN_UNROLL for (int j = 0; j < kRows; ++j) add_row(w, c, h, j);
         }
       }
     }
-    const int64_t left = p.ow - x;
+    float* out = o.out + y * ow + x;
+    const float* residual = o.residual ? o.residual + y * ow + x : nullptr;
+    const int n = static_cast<int>(ow - x < VL ? ow - x : VL);
     SN_UNROLL for (int i = 0; i < RB; ++i) {
       V sum = acc[i][0];
       if (kS == 2) {
         V even, odd;
-        deinterleave(acc[i][0], acc[i][kS - 1], even, odd);
+        deinterleave(acc[i][0], H == 2 ? acc[i][H - 1] : zero(), even, odd);
         sum = add(even, odd);
       }
       sum = add(sum, bias);
-      const int64_t to = (y + i) * p.ow + x;
+      if (residual) sum = add(sum, kEdge ? load_n(residual + i * ow, n) : load(residual + i * ow));
+      sum = clip(sum, low, high);
       if (kEdge) {
-        const int n = static_cast<int>(left < VL ? left : VL);
-        if (o.residual) sum = add(sum, load_n(o.residual + to, n));
-        store_n(o.out + to, clip(sum, low, high), n);
+        store_n(out, sum, n);
       } else {
-        if (o.residual) sum = add(sum, load(o.residual + to));
-        store(o.out + to, clip(sum, low, high));
+        store(out, sum);
       }
+      out += ow;
     }
   }
 }
 
 // Rows [y, rows) of a block that begins with row oy, RB at a time; returns the first that is left.
-template <int kS, int RB>
+template <int kK, int kS, int H, int RB>
 SN_INLINE int64_t image_rows(const DepthwiseParams& p, const float* image, const float* zeros, const float* weights,
                              const Output& o, int64_t oy, int64_t y, int64_t rows) {
-  constexpr int kRows = (RB - 1) * kS + 3;
+  constexpr int kRows = (RB - 1) * kS + kK;
   // Vectors past the first, all of whose loads and outputs lie in the image.
-  const int64_t whole = (p.iw - (2 - kS)) / (kS * VL), fit = whole < p.ow / VL ? whole : p.ow / VL;
+  const int64_t whole = (p.iw + p.left - Loads<kK, kS>::first(Loads<kK, kS>::kCount - 1)) / (kS * VL);
+  const int64_t fit = whole < p.ow / VL ? whole : p.ow / VL;
   const int64_t inner = (fit > 1 ? fit : 1) * VL;
   for (; y + RB <= rows; y += RB) {
     const float* from[kRows];
-    const int64_t first = (oy + y) * kS - 1;
+    const int64_t first = (oy + y) * kS - p.top;
     const float* row = image + first * p.iw;
     for (int j = 0; j < kRows; ++j, row += p.iw) from[j] = row;
-    if (first < 0) from[0] = zeros;
+    for (int64_t j = 0; j < -first && j < kRows; ++j) from[j] = zeros;
     for (int64_t j = first < p.ih ? p.ih - first : 0; j < kRows; ++j) from[j] = zeros;
-    image_tiles<kS, RB, true>(p, from, weights, o, y, 0, inner > VL ? VL : p.ow);
+    image_tiles<kK, kS, H, RB, true>(p, from, weights, o, y, 0, inner > VL ? VL : p.ow);
     if (inner <= VL) continue;
-    image_tiles<kS, RB, false>(p, from, weights, o, y, VL, inner);
-    if (inner < p.ow) image_tiles<kS, RB, true>(p, from, weights, o, y, inner, p.ow);
+    image_tiles<kK, kS, H, RB, false>(p, from, weights, o, y, VL, inner);
+    if (inner < p.ow) image_tiles<kK, kS, H, RB, true>(p, from, weights, o, y, inner, p.ow);
   }
   return y;
 }
 
-template <int kS>
+template <int kK, int kS, int H>
 void image_block(const DepthwiseParams& p, const float* image, const float* zeros, const float* weights,
                  const Output& o, int64_t oy, int64_t rows) {
-  // Seven divides what images of 224x224 come down to, and shares loads and set-up among more rows than four. AVX2 has
-  // no registers for the weights of stride 1 beside seven sums: long rows are 12 % faster by fours.
+  // Seven divides what images of 224x224 come down to, and shares loads and set-up among more rows than four.
   int64_t y = 0;
-  if (VL == 16 || kS == 2 || p.ow <= 8 * VL) y = image_rows<kS, 7>(p, image, zeros, weights, o, oy, y, rows);
-  y = image_rows<kS, 4>(p, image, zeros, weights, o, oy, y, rows);
-  y = image_rows<kS, 2>(p, image, zeros, weights, o, oy, y, rows);
-  image_rows<kS, 1>(p, image, zeros, weights, o, oy, y, rows);
-}
-
-// Whether a layer is computed from the image itself, and not from a padded copy: 3x3, padded by one above and to the
-// left, where no output begins right of the image. On 3x3 layers of MobileNet faster than copies and than neighbours
-// taken from registers: AVX2 1.0-1.2 times at stride 1, 1.2-1.6 at stride 2, AVX-512 1.0-1.2 and 1.05-1.3. Four lanes
-// would be mostly edges.
-template <int kK, int kS>
-bool reads_image(const DepthwiseParams& p) {
-  return VL >= 8 && kK == 3 && p.top == 1 && p.left == 1 && (p.ow - 1) * kS < p.iw;
+  y = image_rows<kK, kS, H, 7>(p, image, zeros, weights, o, oy, y, rows);
+  y = image_rows<kK, kS, H, 4>(p, image, zeros, weights, o, oy, y, rows);
+  y = image_rows<kK, kS, H, 2>(p, image, zeros, weights, o, oy, y, rows);
+  image_rows<kK, kS, H, 1>(p, image, zeros, weights, o, oy, y, rows);
 }
 
 template <int kK, int kS>
 void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, int64_t end) {
+  // 3x3 and 5x5 layers are computed from the image itself, not from a padded copy, where a row's first vector is its
+  // only one at the left edge: faster than copies, and than neighbours taken from registers (docs/performance.md). Four
+  // lanes would be mostly edges.
+  constexpr bool kImage = kK > 0 && VL >= 8;
+  const bool from_image = kImage && p.left <= VL;
   // Two sets of phase planes: the next block is copied before this one is computed, or loads would overtake the
   // stores that they depend on. The columns of padding, which no copy touches, stay zero.
   const int64_t set = p.sh * p.sw * p.phase_size + kDepthwiseSlack;
   float* phases = static_cast<float*>(args.scratch);
   float* next = phases + set;
-  const bool from_image = reads_image<kK, kS>(p);
-  memset(phases, 0, static_cast<size_t>(2 * set) * sizeof(float));
+  const float* const zeros = phases;  // a row above an image
+  memset(phases, 0, static_cast<size_t>(from_image ? p.iw : 2 * set) * sizeof(float));
   if (!from_image) copy_block(p, args.in[0], begin, phases);
   int64_t plane = begin / p.blocks, block_of_plane = begin % p.blocks, channel = plane % p.channels;
   for (int64_t task = begin; task < end; ++task) {
@@ -258,10 +288,17 @@ void depthwise(const DepthwiseParams& p, const KernelArgs& args, int64_t begin, 
                       p.weights + m * p.kh * p.kw};
       const Output o{args.out + at, p.has_residual ? args.in[1] + at : nullptr, set1(p.bias[m]), set1(p.low),
                      set1(p.high)};
-      // A tap of the loop costs a load an FMA; unrolled, vertical neighbours share their loads.
-      if (from_image) {
-        image_block<kS>(p, args.in[0] + plane * p.ih * p.iw, phases, taps.weights, o, oy, rows);
+      if constexpr (kImage) {
+        const float* image = args.in[0] + plane * p.ih * p.iw;
+        if (!from_image) {
+          block(Shape<0, 1>(), p, taps, phases, o, rows);
+        } else if (kS == 1 || p.ow <= VL / 2) {
+          image_block<kK, kS, 1>(p, image, zeros, taps.weights, o, oy, rows);
+        } else {
+          image_block<kK, kS, kS>(p, image, zeros, taps.weights, o, oy, rows);
+        }
       } else if (kK > 0 && taps.count * 2 > kK * kK) {
+        // A tap of the loop costs a load an FMA; unrolled, vertical neighbours share their loads.
         block(Shape<kK, kS>(), p, taps, phases, o, rows);
       } else {
         block(Shape<0, 1>(), p, taps, phases, o, rows);

@@ -43,10 +43,6 @@ Table table(Isa isa) {
   }
 }
 
-bool runs_in_halves(Isa isa) {
-  return isa == Isa::avx512 && vector_passes(kMaxLanes) > 1;
-}
-
 }  // namespace
 
 std::vector<PanelVariant> panel_variants(Isa isa) {
