@@ -21,12 +21,19 @@ constexpr int VL = 8;
 constexpr bool kHalves = false;
 struct V { __m256 v; };
 struct M { __m256 m; };
+struct Lanes { __m256i m; };
 
-// lanes < n: all ones
-SN_INLINE __m256i first_lanes(int n) {
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
+// 0 to 7, from memory each time: GCC would keep them in a register through any loop, and the fullest kernels would have
+// one of their sums on the stack for it, at twice the time.
+alignas(32) constexpr int32_t kLanes[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+SN_INLINE __m256i lane_numbers() {
+  __m256i lane;
+  asm volatile("vmovdqa %1, %0" : "=x"(lane) : "m"(kLanes));
+  return lane;
 }
+// lanes < n: all ones
+SN_INLINE __m256i first_lanes(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane_numbers()); }
+
 
 SN_INLINE V load(const float* p) { return {_mm256_loadu_ps(p)}; }
 SN_INLINE V load_f16(const uint16_t* p) {
@@ -41,6 +48,11 @@ SN_INLINE V loada(const float* p) { return {_mm256_load_ps(p)}; }
 SN_INLINE void store(float* p, V a) { _mm256_storeu_ps(p, a.v); }
 SN_INLINE void storea(float* p, V a) { _mm256_store_ps(p, a.v); }
 SN_INLINE V load_n(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
+SN_INLINE Lanes lanes(int low, int high) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), past = _mm256_set1_epi32(high);
+  return {_mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(low), lane), _mm256_cmpgt_epi32(past, lane))};
+}
+SN_INLINE V load_in(Lanes in, const float* p) { return {_mm256_maskload_ps(p, in.m)}; }
 SN_INLINE V load_range(const float* p, int low, int high) {
   return {_mm256_maskload_ps(p, _mm256_andnot_si256(first_lanes(low), first_lanes(high)))};
 }
@@ -53,8 +65,7 @@ SN_INLINE void store_n(float* p, V a, int n) {  // branches, as a masked store t
   if (n & 1) _mm_store_ss(p, x);
 }
 SN_INLINE void store_range(float* p, V a, int low, int high) {
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  if (low > 0) a.v = _mm256_permutevar8x32_ps(a.v, _mm256_add_epi32(lane, _mm256_set1_epi32(low))), p += low, high -= low;
+  if (low > 0) a.v = _mm256_permutevar8x32_ps(a.v, _mm256_add_epi32(lane_numbers(), _mm256_set1_epi32(low))), p += low, high -= low;
   store_n(p, a, high);
 }
 SN_INLINE V load_strided(const float* p, int64_t s) {

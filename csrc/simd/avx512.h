@@ -27,6 +27,7 @@ constexpr int VL = 16;
 constexpr bool kHalves = true;
 struct V { __m512 v; };
 struct M { __mmask16 m; };
+struct Lanes { __mmask16 m; };
 
 SN_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
@@ -43,12 +44,12 @@ SN_INLINE V loada(const float* p) { return {_mm512_load_ps(p)}; }
 SN_INLINE void store(float* p, V a) { _mm512_storeu_ps(p, a.v); }
 SN_INLINE void storea(float* p, V a) { _mm512_store_ps(p, a.v); }
 SN_INLINE V load_n(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
-SN_INLINE V load_range(const float* p, int low, int high) {
-  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(high) & ~first_lanes(low)), p)};
-}
+SN_INLINE Lanes lanes(int low, int high) { return {static_cast<__mmask16>(first_lanes(high) & ~first_lanes(low))}; }
+SN_INLINE V load_in(Lanes in, const float* p) { return {_mm512_maskz_loadu_ps(in.m, p)}; }
+SN_INLINE V load_range(const float* p, int low, int high) { return load_in(lanes(low, high), p); }
 SN_INLINE void store_n(float* p, V a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a.v); }
 SN_INLINE void store_range(float* p, V a, int low, int high) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_lanes(high) & ~first_lanes(low)), a.v);
+  _mm512_mask_storeu_ps(p, lanes(low, high).m, a.v);
 }
 SN_INLINE V load_strided(const float* p, int64_t s) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

@@ -19,6 +19,7 @@ constexpr int VL = 4;
 constexpr bool kHalves = false;
 struct V { float32x4_t v; };
 struct M { uint32x4_t m; };
+struct Lanes { int low, high; };
 
 SN_INLINE V load(const float* p) { return {vld1q_f32(p)}; }
 SN_INLINE V load_f16(const uint16_t* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))}; }
@@ -31,11 +32,13 @@ SN_INLINE V load_n(const float* p, int n) {  // NEON has no masked load
   for (int i = 0; i < n && i < 4; ++i) t[i] = p[i];
   return {vld1q_f32(t)};
 }
-SN_INLINE V load_range(const float* p, int low, int high) {
+SN_INLINE Lanes lanes(int low, int high) { return {low, high}; }
+SN_INLINE V load_in(Lanes in, const float* p) {
   float t[4] = {0, 0, 0, 0};
-  for (int i = low; i < high && i < 4; ++i) t[i] = p[i];
+  for (int i = in.low; i < in.high && i < 4; ++i) t[i] = p[i];
   return {vld1q_f32(t)};
 }
+SN_INLINE V load_range(const float* p, int low, int high) { return load_in(lanes(low, high), p); }
 SN_INLINE void store_n(float* p, V a, int n) {
   float t[4];
   vst1q_f32(t, a.v);

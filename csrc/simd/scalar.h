@@ -21,6 +21,7 @@ constexpr int VL = 1;
 constexpr bool kHalves = false;  // the lower VL / 2 lanes can be worked on alone
 struct V { float v; };
 struct M { bool m; };  // a mask, one flag a lane
+struct Lanes { int low, high; };  // [low, high)
 
 SN_INLINE V load(const float* p) { return {*p}; }
 SN_INLINE V load_f16(const uint16_t* p) {  // VL IEEE 754 binary16 numbers, none of them infinite or NaN
@@ -36,7 +37,10 @@ SN_INLINE V loada(const float* p) { return {*p}; }  // p aligned to the vector's
 SN_INLINE void store(float* p, V a) { *p = a.v; }
 SN_INLINE void storea(float* p, V a) { *p = a.v; }
 SN_INLINE V load_n(const float* p, int n) { return {n > 0 ? *p : 0.0f}; }  // lanes >= n are zero and not touched
-SN_INLINE V load_range(const float* p, int low, int high) { return {low <= 0 && high > 0 ? *p : 0.0f}; }  // lanes [low, high)
+// Lanes [low, high), the others are zero and not touched; in two steps for loops, which work out the mask once.
+SN_INLINE Lanes lanes(int low, int high) { return {low, high}; }
+SN_INLINE V load_in(Lanes in, const float* p) { return {in.low <= 0 && in.high > 0 ? *p : 0.0f}; }
+SN_INLINE V load_range(const float* p, int low, int high) { return load_in(lanes(low, high), p); }
 SN_INLINE void store_n(float* p, V a, int n) { if (n > 0) *p = a.v; }
 SN_INLINE void store_range(float* p, V a, int low, int high) { if (low <= 0 && high > 0) *p = a.v; }
 SN_INLINE V load_strided(const float* p, int64_t stride) { (void)stride; return {*p}; }  // p[i * stride]

@@ -151,8 +151,8 @@ struct Loads {
 };
 
 struct Columns {
-  int64_t at;     // of a vector's first lane
-  int low, high;  // its lanes that lie in the image
+  int64_t at;    // of a vector's first lane
+  Lanes inside;  // its lanes that lie in the image
 };
 
 // Outputs [x, end) of RB rows, straight from the image's rows, each vector of them from H vectors of columns. With
@@ -177,10 +177,10 @@ __attribute__((noinline)) void image_tiles(const DepthwiseParams& p, const float
     }
     const auto columns = [&](int h, int l) __attribute__((always_inline)) -> Columns {
       const int64_t at = kS * x + h * VL + L::first(l) - left, room = iw - at;
-      return {at, static_cast<int>(at < 0 ? -at : 0), static_cast<int>(room < 0 ? 0 : room < VL ? room : VL)};
+      return {at, lanes(static_cast<int>(at < 0 ? -at : 0), static_cast<int>(room < 0 ? 0 : room < VL ? room : VL))};
     };
     const auto add_row = [&](const V(&w)[kK], Columns c, int h, int j) __attribute__((always_inline)) {
-      const V v = kEdge ? load_range(rows[j] + c.at, c.low, c.high) : load(rows[j] + c.at);
+      const V v = kEdge ? load_in(c.inside, rows[j] + c.at) : load(rows[j] + c.at);
       SN_UNROLL for (int i = 0; i < RB; ++i) {
         const int ky = j - i * kS;
         if (ky >= 0 && ky < kK) acc[i][h] = fma(w[ky], v, acc[i][h]);

@@ -29,6 +29,7 @@ template <int W>
 __attribute__((noinline)) void pack_vectors(const MatrixProblem& q, const float* x, int64_t p0, int n, int tile, int k0,
                                             int k1, float* panel) {
   const int tail = n - (W - 1) * VL;
+  const Lanes in_tail = lanes(0, tail);
   const int64_t plane = q.W;
   const bool far = q.far;
   const float* row = x + k0 * plane + p0;
@@ -37,7 +38,7 @@ __attribute__((noinline)) void pack_vectors(const MatrixProblem& q, const float*
 #pragma GCC unroll 16
     for (int r = 0; r < W - 1; ++r) storea(panel + r * VL, load(row + r * VL));
     const float* last = row + (W - 1) * VL;
-    storea(panel + (W - 1) * VL, tail == VL ? load(last) : load_n(last, tail));
+    storea(panel + (W - 1) * VL, tail == VL ? load(last) : load_in(in_tail, last));
   }
 }
 

@@ -41,7 +41,8 @@ __attribute__((noinline)) void transform_tiles(const float* const (&rows)[F::kIn
       SN_UNROLL for (int y = 0; y < kIn; ++y) d[y] = load(rows[y] + x);
     } else {
       const int low = x >= 0 ? 0 : -x < VL ? -x : VL, high = width - x < VL ? width - x : VL;
-      SN_UNROLL for (int y = 0; y < kIn; ++y) d[y] = load_range(rows[y] + x, low, high);
+      const Lanes in = lanes(low, high);
+      SN_UNROLL for (int y = 0; y < kIn; ++y) d[y] = load_in(in, rows[y] + x);
     }
     SN_UNROLL for (int y = 0; y < kIn; ++y) prefetch<0>(rows[y] + x + plane);
     F::input(d, t);
