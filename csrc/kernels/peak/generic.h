@@ -9,13 +9,15 @@ namespace SN_ISA {
 // for AVX2's sixteen registers. The sum keeps the compiler from dropping them.
 float peak_burst(int64_t rounds) noexcept {
   V acc[kPeakChains];
+#pragma GCC unroll 16
   for (int i = 0; i < kPeakChains; ++i) acc[i] = set1(static_cast<float>(i));
   const V a = set1(0.999f), b = set1(0.001f);
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kPeakChains; ++i) acc[i] = fma(acc[i], a, b);
+    for (int i = 0; i < kPeakChains; ++i) acc[i] = fma(a, b, acc[i]);  // an addend in place, as ARM has no other FMA
   }
   float sum = 0;
+#pragma GCC unroll 16
   for (int i = 0; i < kPeakChains; ++i) sum += hsum(acc[i]);
   return sum;
 }

@@ -242,9 +242,13 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const KernelArgs& args, W, int
   const float* sample[S];
   for (int s = 0; s < S; ++s) sample[s] = args.in[0] + (n + (s < samples ? s : samples - 1)) * q.K;
   V acc[Chains][S][Blocks][kVectors];
+#pragma GCC unroll 4
   for (int c = 0; c < Chains; ++c) {
+#pragma GCC unroll 8
     for (int s = 0; s < S; ++s) {
+#pragma GCC unroll 4
       for (int b = 0; b < Blocks; ++b) {
+#pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) acc[c][s][b][v] = zero();
       }
     }
@@ -275,8 +279,12 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const KernelArgs& args, W, int
   for (; k < q.K; ++k) take(k, acc[0]);
 #pragma GCC unroll 8
   for (int s = 0; s < S; ++s) {
-    for (int b = 0; b < Blocks && s < samples; ++b) {
+#pragma GCC unroll 4
+    for (int b = 0; b < Blocks; ++b) {
+#pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
+        if (s >= samples) return;
+#pragma GCC unroll 4
         for (int c = 1; c < Chains; ++c) acc[0][s][b][v] = add(acc[0][s][b][v], acc[c][s][b][v]);
         const int m = (rb + b) * BR + v * VL, left = q.M - m;
         if (left > 0) store_n(args.out + (n + s) * q.M + m, acc[0][s][b][v], left < VL ? left : VL);
