@@ -17,9 +17,10 @@ constexpr double kSplitLoad = 1.3;    // more for a load that crosses a cache li
 constexpr double kPartCycles = 4;     // a vector of results that are no run of pixels, stored by parts
 constexpr double kRunCycles = 6;      // a run of an image row copied to the strip, or of the strip to a panel row
 // What sparse kernels take over this model more than dense ones do, so that they overtake those where they do when
-// timed (AVX-512, docs/study.md): at 33-58 % random zeros in 1x1 layers, at 67-92 % in 3x3 layers that may run as
-// Winograd.
-constexpr double kSparseSlack = 1.5;
+// timed. Where 512-bit vectors run whole (docs/study.md): at 33-58 % random zeros in 1x1 layers, at 67-92 % in 3x3
+// layers that may run as Winograd. On a Zen 4, AVX2 or AVX-512, sooner: with the larger slack ResNet-50 takes, untuned,
+// 1.15-1.24 (40 %), 1.31 (50 %) and 1.02-1.05 times (70 %) as long, MobileNetV1 1.36 and V2 1.2 times at 50 %.
+constexpr double kSparseSlack = 1.5, kNarrowSlack = 1.2;
 constexpr double kL1Share = 0.85;     // of L1 for the panel; the rest is for weights and sums on their way
 constexpr double kPaddedShare = 0.6;  // of that where loads cross lines: a miss costs twice, and there are fewer sums
 constexpr double kL2Share = 0.5;      // of L2 likewise; dense panels always go there, read once for each row block
@@ -108,7 +109,8 @@ double linear_model(const MatrixProblem& q, const PanelVariant& v, std::int64_t 
 
 // A sample's cycles.
 double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks, std::int64_t batch) {
-  const double slack = v.sparse ? kSparseSlack : 1.0;
+  const bool narrow = !q.linear && (v.lanes == 8 || vector_passes(v.lanes) > 1);
+  const double slack = !v.sparse ? 1.0 : narrow ? kNarrowSlack : kSparseSlack;
   if (q.linear) {
     const std::int64_t tile = v.tile(), rest = batch % tile;
     const double whole = batch < tile ? 0.0 : static_cast<double>(batch / tile) * linear_model(q, v, blocks, tile);
