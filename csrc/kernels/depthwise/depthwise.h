@@ -17,7 +17,7 @@ enum class Isa : int;
 struct KernelEntry;
 
 // direct: loops over the nonzero taps. k3s1 ...: square kernels, dilation 1, unrolled, a loaded vector serving all
-// output rows of a tile; channels with few nonzeros still loop over their taps.
+// output rows of a tile; from padded copies, channels with few nonzeros still loop over their taps.
 enum class DepthwiseKernel { direct, k3s1, k3s2, k5s1, k5s2 };
 
 struct DepthwiseParams {
