@@ -279,11 +279,11 @@ SN_INLINE void dense_dots(const MatrixProblem& q, const KernelArgs& args, W, int
   for (; k < q.K; ++k) take(k, acc[0]);
 #pragma GCC unroll 8
   for (int s = 0; s < S; ++s) {
+    if (s >= samples) return;
 #pragma GCC unroll 4
     for (int b = 0; b < Blocks; ++b) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        if (s >= samples) return;
 #pragma GCC unroll 4
         for (int c = 1; c < Chains; ++c) acc[0][s][b][v] = add(acc[0][s][b][v], acc[c][s][b][v]);
         const int m = (rb + b) * BR + v * VL, left = q.M - m;
