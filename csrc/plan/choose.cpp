@@ -47,6 +47,16 @@ double fma_bound(const PanelVariant& v, double far, double split) {
   return std::max({fma, loads, chain});
 }
 
+// The multiplications of a sparse kernel for a tile, `blocks` of its block in all; in pairs, single weights, of which a
+// row shares with its partner what chance lets it (the choice of partners adds to that).
+double sparse_cycles(const MatrixProblem& q, const PanelVariant& v, double blocks, double far, double split) {
+  if (!v.paired) return blocks * fma_bound(v, far, split);
+  PanelVariant single = v;
+  single.br = 1;
+  const double shared = blocks / 2 * blocks / (static_cast<double>(q.groups) * q.M * q.K);
+  return shared * fma_bound(v, far, split) + (blocks - 2 * shared) * fma_bound(single, far, split);
+}
+
 // A panel row, in a layer with a window its share of the strip included.
 double copy_cycles(const MatrixProblem& q, int tile, int r) {
   if (q.flat) return r * 1.0;
@@ -130,8 +140,8 @@ double model(const MatrixProblem& q, const PanelVariant& v, std::int64_t blocks,
   const double far = std::max(0.0, 1.0 - static_cast<double>(l1_bytes()) / panel);
   const double parts = !q.flat && q.pitch != q.OW ? v.br * v.r * kPartCycles : 0.0;
   const double segments = std::ceil(static_cast<double>(pixels) / v.tile()) * row_blocks * k_blocks;
-  const double multiply =
-      v.sparse ? static_cast<double>(blocks) * fma_bound(v, far, split) : row_blocks * q.K * dense_bound(v, far, split);
+  const double multiply = v.sparse ? sparse_cycles(q, v, static_cast<double>(blocks), far, split)
+                                   : row_blocks * q.K * dense_bound(v, far, split);
   return slack * (segments * kSegmentCycles + tiles * (row_blocks * (sums + parts) + multiply + pack));
 }
 
@@ -239,10 +249,14 @@ std::int64_t BlockCounts::of(int br, int bc) const {
   return 0;
 }
 
+std::int64_t BlockCounts::of(const PanelVariant& v) const {
+  return v.paired ? of(1, 1) : of(v.br, v.bc);
+}
+
 double panel_cycles(const MatrixProblem& q, const Candidate& c, const BlockCounts& blocks, std::int64_t batch) {
   MatrixProblem tiled = q;
   tiled.w.kc = c.kc;
-  return model(tiled, c.variant, blocks.of(c.variant.br, c.variant.bc), batch);
+  return model(tiled, c.variant, blocks.of(c.variant), batch);
 }
 
 BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) {
@@ -250,7 +264,7 @@ BlockCounts count_block_shapes(const float* w, const MatrixProblem& q, Isa isa) 
   const Occupied occupied(w, q.groups, q.M, q.K);
   for (const PanelVariant& v : panel_variants(isa)) {
     const auto same = [&](const BlockCounts::Row& row) { return row.br == v.br && row.bc == v.bc; };
-    if (!v.sparse || std::any_of(counts.rows.begin(), counts.rows.end(), same)) continue;
+    if (!v.sparse || v.paired || std::any_of(counts.rows.begin(), counts.rows.end(), same)) continue;
     counts.rows.push_back({v.br, v.bc, occupied.count(v.br, v.bc)});
   }
   return counts;
@@ -260,6 +274,8 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
                                        const std::string& forced, const std::string& layout) {
   std::vector<PanelVariant> variants = panel_candidates(isa, q.OW);
   const int lanes = variants.front().lanes;
+  const auto paired = [](const PanelVariant& v) { return v.paired; };  // vector kernels do not read them
+  if (q.linear) variants.erase(std::remove_if(variants.begin(), variants.end(), paired), variants.end());
   const auto is_forced = [&](const PanelVariant& v) { return forced == v.name; };
   if (std::any_of(variants.begin(), variants.end(), is_forced)) {
     variants.erase(
@@ -285,7 +301,7 @@ std::vector<Candidate> rank_candidates(const MatrixProblem& q, const BlockCounts
         const double share = tiled.layout == Layout::padded && v.sparse ? kPaddedShare : 1.0;
         tiled.w.kc = k_block(tiled, v, share * cache / sizeof(float), batch);
         if (tiled.w.kc == 0) continue;
-        const double cycles = model(tiled, v, blocks.of(v.br, v.bc), batch);
+        const double cycles = model(tiled, v, blocks.of(v), batch);
         if (best.kc == 0 || cycles < best.cycles) best = {v, tiled.w.kc, tiled.pitch, tiled.layout, {}, 0, cycles};
       }
       const auto same = [&](const Candidate& c) {

@@ -32,6 +32,7 @@ struct BlockCounts {
   std::vector<Row> rows;
 
   std::int64_t of(int br, int bc) const;
+  std::int64_t of(const PanelVariant& v) const;  // what it multiplies by: its blocks, or single weights in pairs
 };
 
 // MatrixProblem::strip for tiles of this width.

@@ -107,10 +107,12 @@ Step MatrixLayer::build(const Candidate& c) const {
   if (q.linear && !v.sparse) align_chunks(layer->chunk, kGemvStreams);
   const std::int32_t slice = slice_rows(v.bc, v.lanes);
   if (c.vector.sell) align_chunks(layer->chunk, slice);
+  if (v.paired) align_chunks(layer->chunk, kPairBand / 2);
   std::vector<std::uint16_t> places;
   if ((v.sparse && !q.linear) || in_place(q)) places = panel_places(q, v.tile(), v.lanes, c.kc);
-  layer->weights = v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
-                            : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
+  layer->weights = v.paired   ? pack_pairs(w, q.groups, q.M, q.K, c.kc, layer->chunk, places)
+                   : v.sparse ? pack_sparse(w, q.groups, q.M, q.K, v.br, v.bc, c.kc, layer->chunk, !q.linear, places)
+                              : pack_dense(w, q.groups, q.M, q.K, v.br, c.kc, places);
   if (c.vector.sell) layer->weights = interleave_rows(*layer->weights, slice);
   if (c.vector.f16) store_as_half(*layer->weights);
   q.w = layer->weights->view;

@@ -19,7 +19,7 @@ struct Gemm {
         step(place_floats(q.layout, VL)),
         far(q.linear && q.far) {}
 
-  SN_INLINE int64_t row(int64_t i) const { return i; }
+  SN_INLINE int64_t row(int64_t i, int j) const { return i * BR + j; }
 
   template <bool Half, int W>
   SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {

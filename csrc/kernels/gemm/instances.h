@@ -9,10 +9,10 @@ namespace SN_ISA {
 
 extern const PanelVariant gemm_variants[];
 #define SN_PANEL(isa, br, bc, r) \
-  {"gemm_" #br "x" #r "_" #isa, false, br, bc, r, VL, panel_run<Gemm<br, r>>, panel_tasks<Gemm<br, r>>},
+  {"gemm_" #br "x" #r "_" #isa, false, false, br, bc, r, VL, panel_run<Gemm<br, r>>, panel_tasks<Gemm<br, r>>},
 const PanelVariant gemm_variants[] = {
 #include "kernels/gemm/kernels.inc"
-    {nullptr, false, 0, 0, 0, 0, nullptr, nullptr}};
+    {nullptr, false, false, 0, 0, 0, 0, nullptr, nullptr}};
 #undef SN_PANEL
 
 }  // namespace SN_ISA

@@ -3,10 +3,10 @@
 // A micro-kernel is a type with
 //   static constexpr int BR, R;                                  // rows and vectors of accumulators
 //   Micro(const MatrixProblem&, const float* panel, int64 group, int k_block);
-//   int64 row(int64 i);
+//   int64 row(int64 i, int j);
 //   template <bool Half, int W> void mul(int64 i, V (&acc)[BR][W]);
-// where mul adds the product of the k-block's segment i, of row block row(i), with the panel's first W vectors to acc;
-// with Half, of the last of them the lower half.
+// where mul adds the product of the k-block's segment i, of rows row(i, 0) to row(i, BR - 1), with the panel's first W
+// vectors to acc; with Half, of the last of them the lower half. Rows from M on are none.
 #pragma once
 
 #include "kernels/panel/window.h"
@@ -127,31 +127,22 @@ inline __attribute__((noinline)) void store_linear(const MatrixProblem& q, const
   }
 }
 
-// Sums of a row of pixels stand S vectors apart.
-template <bool Half, int S, int BR, int R>
-SN_INLINE void load_sums(V (&acc)[BR][R], const float* sum) {
+template <bool Half, int R>
+SN_INLINE void load_sums(V (&acc)[R], const float* sum) {
 #pragma GCC unroll 16
-  for (int i = 0; i < BR; ++i) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const float* from = sum + (i * S + r) * VL;
-      acc[i][r] = !sum ? zero() : Half && r == R - 1 ? load_half(from) : loada(from);
-    }
+  for (int r = 0; r < R; ++r) {
+    acc[r] = !sum ? zero() : Half && r == R - 1 ? load_half(sum + r * VL) : loada(sum + r * VL);
   }
 }
 
-template <bool Half, int S, int BR, int R>
-SN_INLINE void store_sums(const V (&acc)[BR][R], float* sum) {
+template <bool Half, int R>
+SN_INLINE void store_sums(const V (&acc)[R], float* sum) {
 #pragma GCC unroll 16
-  for (int i = 0; i < BR; ++i) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      float* to = sum + (i * S + r) * VL;
-      if (Half && r == R - 1) {
-        store_half(to, acc[i][r]);
-      } else {
-        storea(to, acc[i][r]);
-      }
+  for (int r = 0; r < R; ++r) {
+    if (Half && r == R - 1) {
+      store_half(sum + r * VL, acc[r]);
+    } else {
+      storea(sum + r * VL, acc[r]);
     }
   }
 }
@@ -183,11 +174,12 @@ __attribute__((noinline)) void add_rows(const Tile& t, int kb) {
   const Micro micro(t.q, t.panel, t.g, kb);
   float* const sums = t.sums;
   for (int64_t i = t.rb0, end = t.rb1; i < end; ++i) {
-    float* sum = sums + micro.row(i) * (BR * T);
     V acc[BR][W];
-    load_sums<Half, Micro::R>(acc, kb == 0 ? nullptr : sum);
+#pragma GCC unroll 16
+    for (int j = 0; j < BR; ++j) load_sums<Half>(acc[j], kb == 0 ? nullptr : sums + micro.row(i, j) * T);
     micro.template mul<Half>(i, acc);
-    store_sums<Half, Micro::R>(acc, sum);
+#pragma GCC unroll 16
+    for (int j = 0; j < BR; ++j) store_sums<Half>(acc[j], sums + micro.row(i, j) * T);
   }
 }
 
@@ -207,18 +199,17 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
   const int64_t p0 = t.p0;
   const float lo = q.lo, hi = q.hi;
   for (int64_t i = t.rb0; i < end; ++i) {
-    const int64_t rb = micro.row(i);
     V acc[BR][W];
-    load_sums<Half, Micro::R>(acc, kb == 0 ? nullptr : sums + rb * (BR * T));
+#pragma GCC unroll 16
+    for (int j = 0; j < BR; ++j) load_sums<Half>(acc[j], kb == 0 ? nullptr : sums + micro.row(i, j) * T);
     if (far && i + 2 < end) {
-      const int64_t ahead = micro.row(i + 2) * BR * plane;
       for (int j = 0; j < BR; ++j) {
-        fetch_tile<1>(q, t.strip, out + ahead + j * plane, t.first_pixel, T);
-        if (residuals) fetch_tile<0>(q, t.strip, residuals + ahead + j * plane, t.first_pixel, T);
+        const int64_t ahead = micro.row(i + 2, j) * plane;
+        fetch_tile<1>(q, t.strip, out + ahead, t.first_pixel, T);
+        if (residuals) fetch_tile<0>(q, t.strip, residuals + ahead, t.first_pixel, T);
       }
     }
     micro.template mul<Half>(i, acc);
-    const int64_t m0 = rb * BR, rows = M - m0 < BR ? M - m0 : BR;
     if (parted) {
       const auto write = [&](int64_t m, const V(&row)[W]) {
         float* y = out + m * plane;
@@ -228,23 +219,24 @@ __attribute__((noinline)) void write_rows(const Tile& t, int kb) {
         }
       };
       if constexpr (BR == 1) {
-        write(m0, acc[0]);
+        write(micro.row(i, 0), acc[0]);
       } else {  // from a copy of them: code for each row would be a tenth of the library
-        alignas(64) float copy[BR * W * VL];
-        store_sums<false, W>(acc, copy);
-        for (int64_t j = 0; j < rows; ++j) {
-          V row[1][W];
-          load_sums<false, W>(row, copy + j * (W * VL));
-          write(m0 + j, row[0]);
+        alignas(64) float copy[BR][W * VL];
+#pragma GCC unroll 16
+        for (int j = 0; j < BR; ++j) store_sums<false>(acc[j], copy[j]);
+        for (int j = 0; j < BR && micro.row(i, j) < M; ++j) {
+          V row[W];
+          load_sums<false>(row, copy[j]);
+          write(micro.row(i, j), row);
         }
       }
       continue;
     }
 #pragma GCC unroll 16
     for (int j = 0; j < BR; ++j) {
-      if (j >= rows) break;
-      const int64_t first = (m0 + j) * plane + p0;
-      store_row<W, Half>(acc[j], bias[m0 + j], residuals ? residuals + first : nullptr, lo, hi, out + first, n);
+      const int64_t m = micro.row(i, j), first = m * plane + p0;
+      if (BR > 1 && m >= M) break;
+      store_row<W, Half>(acc[j], bias[m], residuals ? residuals + first : nullptr, lo, hi, out + first, n);
       if (act_after) act_row(out + first, n, q.epilogue);
     }
   }

@@ -26,6 +26,12 @@ struct PackedMatrix {
 std::shared_ptr<PackedMatrix> pack_sparse(const float* w, int groups, int M, int K, int br, int bc, int kc,
                                           const std::vector<std::int32_t>& chunk, bool keep_last,
                                           const std::vector<std::uint16_t>& places = {});
+// PackedWeights in pairs of rows; a convolution's. Chunks of row blocks begin at multiples of kPairBand / 2: partners
+// are sought within a band of so many rows, so that a row's sum does not depend on how rows are split between threads.
+constexpr int kPairBand = 32;
+std::shared_ptr<PackedMatrix> pack_pairs(const float* w, int groups, int M, int K, int kc,
+                                         const std::vector<std::int32_t>& chunk,
+                                         const std::vector<std::uint16_t>& places);
 // Rows interleaved in slices of `unit` (PackedWeights::count), `m` being pack_sparse's of one group, its chunks
 // multiples of `unit`.
 std::shared_ptr<PackedMatrix> interleave_rows(const PackedMatrix& m, int unit);

@@ -39,6 +39,12 @@ namespace sn {
 // count[kb * n * C + i]; slices are padded with zeros of column 0. Fully connected layers only; chunks begin with
 // slices.
 //
+// In pairs (PanelVariant::paired; br = 2) the entries are single weights of two rows of a chunk, any two: row[2s] and
+// row[2s + 1]; the latter is M where a row is left over. First come the columns where both have a weight, one entry
+// with two values, then the others of each in turn, then what the first has more of: they begin at start[4s],
+// start[4s + 1] and start[4s + 2] and end at start[4s + 4]; the segment's values begin at start[4s + 3]. In order of
+// all three lengths, and partners alike, counts change rarely here, too.
+//
 // Weights of a fully connected layer that are all numbers of IEEE 754 binary16 may stand in `half` as such, and `value`
 // is null: they come from memory, and bytes decide.
 struct PackedWeights {
@@ -94,7 +100,7 @@ struct MatrixProblem {
 // What one kernel can do, a row of kernels.inc.
 struct PanelVariant {
   const char* name;
-  bool sparse;
+  bool sparse, paired;
   std::int32_t br, bc, r;  // block, and the tile's width in vectors
   std::int32_t lanes;      // floats a vector
   KernelFn fn;

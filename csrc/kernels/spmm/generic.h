@@ -6,6 +6,31 @@
 namespace sn {
 namespace SN_ISA {
 
+// acc += weight * panel row
+template <bool Half, int W>
+SN_INLINE void add_product(const float* row, V weight, V (&acc)[W]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < W; ++r) {
+    const float* p = row + r * VL;
+    acc[r] = Half && r == W - 1 ? fma_half(weight, load_half(p), acc[r]) : fma(weight, load(p), acc[r]);
+  }
+}
+
+// The same of Br rows, each vector loaded once.
+template <bool Half, int Br, int W>
+SN_INLINE void add_products(const float* row, const float* w, V (&acc)[Br][W]) {
+  V wi[Br];
+#pragma GCC unroll 16
+  for (int i = 0; i < Br; ++i) wi[i] = splat(w, Br, i);
+#pragma GCC unroll 16
+  for (int r = 0; r < W; ++r) {
+    const bool half = Half && r == W - 1;
+    const V p = half ? load_half(row + r * VL) : load_once(row + r * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < Br; ++i) acc[i][r] = half ? fma_half(wi[i], p, acc[i][r]) : fma(wi[i], p, acc[i][r]);
+  }
+}
+
 template <int Br, int Bc, int Width>
 struct Spmm {
   static constexpr int BR = Br, R = Width, T = Width * VL;
@@ -25,7 +50,7 @@ struct Spmm {
     count = q.w.count + slices * kSlice;
   }
 
-  SN_INLINE int64_t row(int64_t i) const { return rows[i]; }
+  SN_INLINE int64_t row(int64_t i, int j) const { return int64_t{rows[i]} * BR + j; }
 
   // Entries are counted up to zero from behind the last one, as one instruction then counts and ends the loop: where a
   // neighbour shares the core, the number of instructions is what bounds it (docs/performance.md).
@@ -92,27 +117,62 @@ struct Spmm {
 #pragma GCC unroll 4
     for (int j = 0; j < Bc; ++j, row += T) {
       if constexpr (Br > 1 && Br < W) {
-        V wi[Br];
-#pragma GCC unroll 16
-        for (int i = 0; i < Br; ++i) wi[i] = splat(w + j * Br, Br, i);
-#pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) {
-          const bool half = Half && r == W - 1;
-          const V p = half ? load_half(row + r * VL) : load_once(row + r * VL);
-#pragma GCC unroll 16
-          for (int i = 0; i < Br; ++i) acc[i][r] = half ? fma_half(wi[i], p, acc[i][r]) : fma(wi[i], p, acc[i][r]);
-        }
+        add_products<Half>(row, w + j * Br, acc);
         continue;
       }
 #pragma GCC unroll 16
-      for (int i = 0; i < Br; ++i) {
-        const V wi = splat(w + j * Br, Br, i);
-#pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) {
-          const float* p = row + r * VL;
-          acc[i][r] = Half && r == W - 1 ? fma_half(wi, load_half(p), acc[i][r]) : fma(wi, load(p), acc[i][r]);
-        }
-      }
+      for (int i = 0; i < Br; ++i) add_product<Half>(row, splat(w + j * Br, Br, i), acc[i]);
+    }
+  }
+};
+
+// Single weights of two rows. A load feeds one FMA, and CPUs that start as many of either have no more than 80 % of
+// their FMA peak so (docs/performance.md); columns that both rows have take one load for two. Sparse Register Tiling
+// (Wilkinson, Cheshmi and Dehnavi, "Register Tiling for Unstructured Sparsity in Neural Network Inference", PLDI 2023)
+// with one pattern of both rows; the rest of each runs in one loop. We choose which rows meet.
+template <int Width>
+struct SpmmPairs {
+  static constexpr int BR = 2, R = Width;
+
+  SpmmPairs(const MatrixProblem& q, const float* a_panel, int64_t g, int kb)
+      : panel(a_panel),
+        start(q.w.start + 4 * (g * q.w.k_blocks + kb) * q.w.row_blocks),
+        rows(q.w.row + 2 * (g * q.w.k_blocks + kb) * q.w.row_blocks),
+        index(q.w.index),
+        value(q.w.value),
+        step(place_floats(q.layout, VL)) {}
+
+  SN_INLINE int64_t row(int64_t i, int j) const { return rows[2 * i + j]; }
+
+  template <bool Half, int W>
+  SN_INLINE void mul(int64_t i, V (&acc)[BR][W]) const {
+    step == kPlace ? entries<kPlace, Half>(start + 4 * i, acc) : entries<1, Half>(start + 4 * i, acc);
+  }
+
+ private:
+  static constexpr int kPlace = place_floats(Layout::packed, VL);
+
+  const float* panel;
+  const uint32_t *start, *rows;
+  const uint16_t* index;
+  const float* value;
+  int step;
+
+  // Counted up to zero, as in Spmm.
+  template <int Step, bool Half, int W>
+  SN_INLINE void entries(const uint32_t* s, V (&acc)[BR][W]) const {
+    const int64_t shared = int64_t{s[1]} - s[0], both = int64_t{s[2]} - s[1], rest = int64_t{s[4]} - s[2];
+    const uint16_t* to = index + s[1];
+    const float* w = value + s[3] + 2 * shared;
+    for (int64_t e = -shared; e != 0; ++e) add_products<Half>(row_at(panel, to[e] * int64_t{Step}), w + 2 * e, acc);
+    to += both, w += both;
+    for (int64_t e = -both; e != 0; e += 2) {
+      add_product<Half>(row_at(panel, to[e] * int64_t{Step}), splat(w + e, 1, 0), acc[0]);
+      add_product<Half>(row_at(panel, to[e + 1] * int64_t{Step}), splat(w + e + 1, 1, 0), acc[1]);
+    }
+    to += rest, w += rest;
+    for (int64_t e = -rest; e != 0; ++e) {
+      add_product<Half>(row_at(panel, to[e] * int64_t{Step}), splat(w + e, 1, 0), acc[0]);
     }
   }
 };
