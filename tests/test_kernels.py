@@ -89,6 +89,8 @@ def family_of(name: str) -> str:
 
 def cases_of(name: str) -> st.SearchStrategy[s.Case]:
     """What the matrix kernel of this name can do."""
+    if "_pairs_" in name:  # for convolutions
+        return matrix_convs
     return MATRIX["winograd s2" if "f4x4s2" in name else family_of(name)].map(lambda case: fitted(case, name))
 
 

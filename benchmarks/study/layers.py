@@ -29,7 +29,8 @@ LAYERS: list[Layer] = [
     Linear(800, 500), Linear(2048, 1000), Linear(4096, 4096),
 ]  # fmt: skip
 DENSE = ("gemm", "winograd", "gemv")
-FAMILIES = {"random": "spmm_1x1", "4x1": "spmm_4x1"}  # of convolutions; linear layers have spmv for both
+# Of convolutions; linear layers have spmv for both.
+FAMILIES = {"random": ("spmm_1x1", "spmm_pairs"), "4x1": ("spmm_4x1",)}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def measure(layer: Layer, seconds: float) -> dict[str, Any]:
     for pattern in FAMILIES:
         for share in SHARES:
             graph, _ = layer.build(share, block=4 if pattern == "4x1" else 1)
-            found = fastest(graph, x, ("spmv" if isinstance(layer, Linear) else FAMILIES[pattern],))
+            found = fastest(graph, x, ("spmv",) if isinstance(layer, Linear) else FAMILIES[pattern])
             if found is not None:
                 calls[pattern, share], kernels[pattern, share] = found.call, found.kernel
     times = interleave(calls, 0.1 * seconds * len(calls), min_rounds=9)
