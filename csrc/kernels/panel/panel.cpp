@@ -64,7 +64,7 @@ std::vector<PanelVariant> panel_candidates(Isa isa, std::int32_t width) {
   std::vector<PanelVariant> out = panel_variants(isa);
   if (runs_in_halves(isa) && (width - 1) % kMaxLanes < kMaxLanes / 2) {
     for (const PanelVariant& v : panel_variants(Isa::avx2)) {
-      if (v.paired || (v.sparse && v.br == 1 && v.bc == 1)) out.push_back(v);
+      if (v.sparse && v.br == 1 && v.bc == 1) out.push_back(v);
     }
   }
   return out;
